@@ -1,0 +1,228 @@
+"""Every error golemp2p raises, sorted by who must act.
+
+    Golemp2pError
+    ├── UsageError               you asked for what cannot be; nothing was changed
+    │   ├── NotFound             ComponentNotFound, WorkerNotFound, FunctionNotFound, PromiseNotFound, InvocationNotFound
+    │   ├── AlreadyExists        ComponentAlreadyExists, WorkerAlreadyExists
+    │   ├── InvalidName          a component, worker or function name that breaks the grammar
+    │   ├── InvalidComponent     bytes that are not a component this node can run
+    │   ├── MalformedRequest     JSON, query or header that cannot be read
+    │   ├── ValueMismatch        a value that does not fit its WIT type; knows the path
+    │   ├── WrongArity           too few or too many arguments
+    │   ├── PayloadTooLarge      more bytes than the limit
+    │   └── InvalidState         the operation does not fit what the worker is doing
+    ├── WorkerFailure            the guest, or its history, stops this invocation
+    │   ├── GuestTrapped         the guest trapped (unreachable, stack overflow, out of memory, host refusal)
+    │   │   ├── UnknownImport    it called a host function nobody provides
+    │   │   └── LimitExceeded    memory, table, wall time, file-system bytes, ...
+    │   ├── GuestExited          it called exit
+    │   ├── PreviousInvocationFailed   an earlier invocation failed for good; the worker stays failed
+    │   ├── PreviousInvocationExited
+    │   ├── WorkerInterrupted    somebody interrupted it
+    │   ├── InvocationCanceled   somebody canceled it while it was pending
+    │   └── Divergence           replay met another call than the journal holds: never retried, always loud
+    ├── WorldError               retrying later, or elsewhere, may help
+    │   ├── StorageFailed        the disk refused (StorageFull: for lack of space)
+    │   ├── Overloaded           queue or worker table is full
+    │   └── Draining             this node is shutting down
+    └── DataDamaged              stored bytes fail their hash, signature or length; repair or restore
+
+``code`` is stable and is what programs should look at; the text is for people. Outward mapping happens in three tables
+only: HTTP status (gateway), WIT variants (runtime.host), wire codes (mesh).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Golemp2pError(Exception):
+    """The root of the tree. ``code`` is a stable kebab-case name."""
+
+    code: ClassVar[str] = "internal"
+
+
+class UsageError(Golemp2pError):
+    """The caller asked for what cannot be. Nothing was changed; repeating the same request gives the same error."""
+
+    code = "usage"
+
+
+class NotFound(UsageError):
+    code = "not-found"
+
+
+class ComponentNotFound(NotFound):
+    code = "component-not-found"
+
+
+class WorkerNotFound(NotFound):
+    code = "worker-not-found"
+
+
+class FunctionNotFound(NotFound):
+    code = "function-not-found"
+
+
+class PromiseNotFound(NotFound):
+    code = "promise-not-found"
+
+
+class InvocationNotFound(NotFound):
+    code = "invocation-not-found"
+
+
+class AlreadyExists(UsageError):
+    code = "already-exists"
+
+
+class ComponentAlreadyExists(AlreadyExists):
+    code = "component-already-exists"
+
+
+class WorkerAlreadyExists(AlreadyExists):
+    code = "worker-already-exists"
+
+
+class InvalidName(UsageError):
+    code = "invalid-name"
+
+
+class InvalidComponent(UsageError):
+    code = "invalid-component"
+
+
+class MalformedRequest(UsageError):
+    code = "malformed-request"
+
+
+class ValueMismatch(UsageError):
+    """A value does not fit its type. ``path`` is like ``params[0].items[2].price``; ``expected`` and ``got`` are short texts."""
+
+    code = "value-mismatch"
+
+    def __init__(self, path: str, expected: str, got: str) -> None:
+        super().__init__(f"{path}: expected {expected}, got {got}")
+        self.path, self.expected, self.got = path, expected, got
+
+
+class WrongArity(UsageError):
+    code = "wrong-arity"
+
+
+class PayloadTooLarge(UsageError):
+    code = "payload-too-large"
+
+
+class InvalidState(UsageError):
+    code = "invalid-state"
+
+
+class WorkerFailure(Golemp2pError):
+    """The guest or its history stops this invocation; other workers are untouched."""
+
+    code = "worker-failure"
+
+
+class GuestTrapped(WorkerFailure):
+    """The guest trapped. ``backtrace`` holds wasm frames when known, else ``""``."""
+
+    code = "guest-trapped"
+
+    def __init__(self, message: str, backtrace: str = "") -> None:
+        super().__init__(message)
+        self.backtrace = backtrace
+
+
+class StackOverflowed(GuestTrapped):
+    code = "stack-overflow"
+
+
+class OutOfMemory(GuestTrapped):
+    code = "out-of-memory"
+
+
+class UnknownImport(GuestTrapped):
+    code = "unknown-import"
+
+
+class LimitExceeded(GuestTrapped):
+    """A limit was passed. ``limit`` is the setting's name."""
+
+    code = "limit-exceeded"
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class GuestExited(WorkerFailure):
+    """The guest called ``exit``; ``status`` is 0 for success, 1 for failure, or the code given."""
+
+    code = "guest-exited"
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the worker exited with status {status}")
+        self.status = status
+
+
+class PreviousInvocationFailed(WorkerFailure):
+    code = "previous-invocation-failed"
+
+
+class PreviousInvocationExited(WorkerFailure):
+    code = "previous-invocation-exited"
+
+
+class WorkerInterrupted(WorkerFailure):
+    code = "worker-interrupted"
+
+
+class InvocationCanceled(WorkerFailure):
+    code = "invocation-canceled"
+
+
+class Divergence(WorkerFailure):
+    """Replay met another call, or another request, than the journal holds. Never retried."""
+
+    code = "divergence"
+
+    def __init__(self, index: int, expected: str, got: str) -> None:
+        super().__init__(f"replay diverged at oplog index {index}: the journal holds {expected}, the worker asked {got}")
+        self.index, self.expected, self.got = index, expected, got
+
+
+class WorldError(Golemp2pError):
+    """The world refused; ``retry_after_s`` says when another try may help (``None``: unknown)."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StorageFailed(WorldError):
+    code = "storage-failed"
+
+
+class StorageFull(StorageFailed):
+    code = "storage-full"
+
+
+class Overloaded(WorldError):
+    code = "overloaded"
+
+
+class Draining(WorldError):
+    code = "draining"
+
+
+class DataDamaged(Golemp2pError):
+    """Stored bytes fail their hash, signature or length. ``log`` names the log (or blob), ``reason`` what failed."""
+
+    code = "data-damaged"
+
+    def __init__(self, log: str, reason: str) -> None:
+        super().__init__(f"{log}: {reason}")
+        self.log, self.reason = log, reason

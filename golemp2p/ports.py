@@ -1,0 +1,355 @@
+"""What golemp2p asks of the world. Each protocol here is a specification; its conformance suite (``golemp2p.testing``) is the
+same text, executable. Adapters: ``storage`` (SQLite, memory), ``runtime`` (wasmtime), later ``mesh`` (TCP).
+
+    client -> drivers -> core            thinking and doing apart
+                |-> ports.Storage  <- storage
+                |-> ports.Guests   <- runtime  -> ports.WorkerHost <- drivers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from golemp2p.model.entries import Entry, RetryPolicy
+from golemp2p.model.ids import ComponentId, Key, WorkerId
+from golemp2p.model.wit import ComponentType
+
+# ---------------------------------------------------------------------------------------------------------------- clock
+
+
+class Clock(Protocol):
+    """Time. ``wall_ns`` may jump; ``monotonic_ns`` never goes back within one process."""
+
+    def wall_ns(self) -> int: ...
+
+    def monotonic_ns(self) -> int: ...
+
+
+RandomBytes = Callable[[int], bytes]
+"""Cryptographically strong bytes in production, seeded in simulation."""
+
+
+# -------------------------------------------------------------------------------------------------------------- storage
+
+
+class StoredSegment(NamedTuple):
+    """One signed segment as it lies on disk. ``data`` is exactly the signed bytes (``golemp2p.wire.segment``).
+
+    ``first`` is the oplog index of its first entry, ``count`` >= 1 the number of entries, ``position`` its place in the log
+    of its shard, ``term`` the term it was written under.
+    """
+
+    log: Key
+    first: int
+    count: int
+    term: int
+    position: int
+    data: bytes
+
+
+class LogHead(NamedTuple):
+    """What is known of a log without reading it. Written in the same commit as the log's newest segment.
+
+    ``tail``: the first unwritten index (1 for an empty log), so entries 1..tail-1 must be readable; ``head_hash``: hash of
+    the newest segment (32 zero bytes for none); ``has_open_work``: something to resume after a restart; ``wake_ns``: wall
+    time at which the log's worker wants to be woken, or ``None``; ``summary``: CBOR, opaque to storage.
+    """
+
+    key: Key
+    kind: str
+    identity: str
+    shard: int
+    tail: int
+    head_hash: bytes
+    has_open_work: bool
+    wake_ns: int | None
+    summary: bytes
+
+
+class ShardRecord(NamedTuple):
+    """Durable state of one shard: newest term, whom this node voted for in it, next free position, its certificate (CBOR)."""
+
+    shard: int
+    term: int
+    voted_for: bytes | None
+    next_position: int
+    certificate: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """Writes that become durable together or not at all. Applied in the order of the fields, deletions first."""
+
+    deleted_logs: list[Key] = field(default_factory=list)
+    segments: list[StoredSegment] = field(default_factory=list)
+    heads: list[LogHead] = field(default_factory=list)
+    shards: list[ShardRecord] = field(default_factory=list)
+
+
+class Storage(Protocol):
+    """Durable logs, shard state, blobs and a little metadata.
+
+    * ``submit`` queues a batch and returns at once; ``done(None)`` is called on the event loop's thread when every byte of it
+      is durable, ``done(error)`` (``StorageFull``, ``StorageFailed``) when nothing of it was kept. Batches become durable in
+      the order of submission; all that are queued when the previous commit ends share the next one (group commit). After a
+      failed batch, later batches are still tried: it is for the caller to know whether they depend on it.
+    * A segment whose (log, first) exists already fails its batch with ``StorageFailed``; nothing is overwritten, ever.
+    * Reads see everything whose ``done(None)`` was called. They return bytes as stored: verifying is the reader's duty
+      (no engine may be trusted alone), except that ``get_blob`` verifies its hash and raises ``DataDamaged``.
+    * Deleting a log removes head and segments; the key may be used again, from index 1.
+    * All methods may be called only from the event loop's thread. ``aclose`` waits for queued batches.
+    """
+
+    def submit(self, batch: Batch, done: Callable[[Exception | None], None]) -> None: ...
+
+    async def read_segments(self, log: Key, first: int = 1) -> list[StoredSegment]:
+        """Segments that hold entries at or after index ``first``, in order; ``[]`` when there are none."""
+        ...
+
+    async def head(self, log: Key) -> LogHead | None: ...
+
+    async def heads(self, kind: str, *, prefix: str = "", after: str = "", count: int = 100) -> list[LogHead]:
+        """Heads of a kind whose identity starts with ``prefix`` and is greater than ``after``, ordered by identity."""
+        ...
+
+    async def heads_with_open_work(self) -> list[LogHead]: ...
+
+    async def heads_due(self, before_ns: int, count: int) -> list[LogHead]:
+        """Heads whose ``wake_ns`` <= ``before_ns``, earliest first."""
+        ...
+
+    async def next_wake_ns(self) -> int | None: ...
+
+    async def shards(self) -> list[ShardRecord]: ...
+
+    async def put_blob(self, data: bytes) -> bytes:
+        """Durable when it returns. Returns the SHA-256 (32 bytes). Putting the same bytes again is free."""
+        ...
+
+    async def get_blob(self, sha256: bytes) -> bytes:
+        """Raises ``DataDamaged`` when missing or when the bytes do not match."""
+        ...
+
+    def blob_path(self, sha256: bytes) -> Path | None:
+        """Where the blob lies as a file, or ``None`` when this storage has no files."""
+        ...
+
+    async def get_meta(self, name: str) -> bytes | None: ...
+
+    async def put_meta(self, name: str, value: bytes) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+# --------------------------------------------------------------------------------------------------------------- guests
+
+
+@dataclass(frozen=True, slots=True)
+class GuestLimits:
+    """What one instance may use. Each has a setting of the same name in the daemon, a metric and a typed error."""
+
+    memory_bytes_max: int = 1 << 30
+    table_elements_max: int = 1 << 20
+    instances_max: int = 10_000  # core instances inside one component instance
+    wall_time_s: float = 60.0  # computing time between two host calls
+    resources_max: int = 100_000  # host resources held at once
+    files_bytes_max: int = 1 << 30
+
+
+class Journal(Protocol):
+    """The durable side of one worker, as host functions see it. Not for use from other threads than the event loop's."""
+
+    @property
+    def replaying(self) -> bool:
+        """True while recorded calls are left to consume; turns False by itself."""
+        ...
+
+    def take(self, function: str, request_hash: bytes) -> bytes:
+        """Consume the next recorded host call and return its encoded response. Raises ``Divergence`` when the name or the
+        hash differ, or when the next entry is not a host call. Only while ``replaying``."""
+        ...
+
+    def record(self, function: str, function_type: str, request_hash: bytes, response: bytes) -> int:
+        """Append a host call to the journal; returns its oplog index. Durable at the next commit. Only while live."""
+        ...
+
+    def mark(self) -> int:
+        """A NoOp entry: live, appends one; replaying, consumes one. Returns its oplog index."""
+        ...
+
+    def note(self, entry: Entry) -> None:
+        """Append a hint (log line, resource created, ...). While replaying, hints are not written again."""
+        ...
+
+    def control(self, entry: Entry) -> int:
+        """Append a non-hint entry other than a host call (ChangeRetryPolicy, ...); while replaying, consume one of the same
+        class instead (``Divergence`` if it is another). Returns its oplog index."""
+        ...
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last entry appended (live) or consumed (replaying)."""
+        ...
+
+    async def commit(self) -> None:
+        """Returns when all appended so far is durable in a majority (S6: wait for this before anything leaves the worker)."""
+        ...
+
+    def flush_nowait(self) -> None:
+        """Start committing what is appended, without waiting: called when a guest parks on a wait."""
+        ...
+
+
+class PromiseHost(Protocol):
+    """Promises as host functions see them. All live in the oplog of the worker that created them."""
+
+    def create(self) -> int:
+        """Writes or consumes the NoOp that names the promise; returns its oplog index."""
+        ...
+
+    def poll(self, worker: WorkerId, oplog_index: int) -> Awaitable[bytes | None]:
+        """Raises ``PromiseNotFound``. Live only."""
+        ...
+
+    def wait(self, worker: WorkerId, oplog_index: int) -> Awaitable[bytes]:
+        """Waits, and may raise ``Suspended`` to have the worker unloaded meanwhile. Live only."""
+        ...
+
+    def complete(self, worker: WorkerId, oplog_index: int, data: bytes) -> Awaitable[bool]:
+        """True when this call completed it; durable on return. Live only."""
+        ...
+
+    def delete(self, worker: WorkerId, oplog_index: int) -> Awaitable[None]: ...
+
+
+class Suspended(Exception):  # noqa: N818 - a signal, not an error
+    """Raised by a host function to have the worker unloaded until ``wake_ns`` (wall clock) or, if ``None``, until a promise
+    wakes it. The call is executed again, live, when the worker has been replayed."""
+
+    def __init__(self, wake_ns: int | None) -> None:
+        super().__init__(f"suspended until {wake_ns}")
+        self.wake_ns = wake_ns
+
+
+class WorkerHost(Protocol):
+    """What the host functions of one instance may use of the worker it belongs to. Implemented by the worker driver."""
+
+    worker: WorkerId
+    component_version: int
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]  # complete and in the order the guest sees it
+    files_root: Path  # this worker's own directory; may not exist yet; emptied before every replay
+    limits: GuestLimits
+    journal: Journal
+    promises: PromiseHost
+    random_bytes: RandomBytes
+    retry_policy: RetryPolicy
+    status_text: str  # current WorkerStatus value, for get-self-metadata
+    retry_count: int
+
+    def wall_ns(self) -> int:
+        """Unix time. Live only: host functions journal what they read."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """The worker's own monotonic clock: starts at 0 when the worker is created, never goes back, not even over restarts
+        and moves between nodes. Live only."""
+        ...
+
+    def suspend_after_s(self) -> float:
+        """A wait known to last at least this long should raise ``Suspended`` instead of parking the guest. Varies with
+        memory pressure; ``math.inf`` for ephemeral workers."""
+        ...
+
+    def log(self, level: str, context: str, message: str) -> None:
+        """One log line or piece of output: journalled as a hint and shown to listeners, exactly once over all replays."""
+        ...
+
+    def set_retry_policy(self, policy: RetryPolicy) -> None: ...
+
+    def invocation_key(self) -> str | None:
+        """Idempotency key of the invocation under way."""
+        ...
+
+    def resource_created(self, resource: int, name: str) -> None:
+        """The guest handed out resource ``resource`` (numbers count from 0) of type ``interface#name``."""
+        ...
+
+    def resource_dropped(self, resource: int) -> None: ...
+
+    def memory_grown(self, delta_bytes: int) -> None: ...
+
+
+class GuestInstance(Protocol):
+    """One instance of a component. Dead after any raised ``WorkerFailure`` or ``Suspended``: close it and replay."""
+
+    async def call(self, interface: str, function: str, args: Sequence[Any]) -> Any:
+        """Call an export; values as in ``model.wit``. ``interface`` is ``""`` for functions at world level.
+
+        Resource handles in ``args`` and result are numbers of the table of guest resources this instance holds; an unknown or
+        wrong one raises ``ValueMismatch`` before the guest runs. Raises ``GuestTrapped`` and its kin, ``GuestExited``,
+        ``Suspended``, ``Divergence``, and whatever else a host function raised. When cancelled, the instance is dead.
+        """
+        ...
+
+    async def drop_resource(self, resource: int) -> None:
+        """Run the destructor of guest resource ``resource`` and forget it. Raises ``ValueMismatch`` if unknown."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """Linear memory in use."""
+        ...
+
+    @property
+    def computing_since_ns(self) -> int | None: ...
+
+    def close(self) -> None:
+        """Give everything back at once. May be called again."""
+        ...
+
+
+class GuestComponent(Protocol):
+    """A compiled component, shared by all its instances."""
+
+    type: ComponentType
+    memory_initial: int  # bytes, 0 when unknown
+
+    async def instantiate(self, host: WorkerHost) -> GuestInstance:
+        """Host calls made while instantiating go through ``host.journal`` like any other."""
+        ...
+
+
+class CompilationState(NamedTuple):
+    """``phase``: queued, compiling, ready or failed; ``elapsed_s`` since it was queued; ``error`` when failed."""
+
+    phase: str
+    elapsed_s: float
+    size_bytes: int
+    error: str | None
+
+
+class Guests(Protocol):
+    """The engine: compiles (in a child process of low priority, results cached on disk) and loads components."""
+
+    async def load(self, sha256: bytes, path: Path) -> GuestComponent:
+        """The component whose bytes lie in file ``path``. Compiles on first sight, else loads the cached code. Concurrent loads
+        of one component share the work. Raises ``InvalidComponent``."""
+        ...
+
+    def compilation(self, sha256: bytes) -> CompilationState | None:
+        """State of a compilation started in this process; ``None`` when nothing is known of it."""
+        ...
+
+    def statistics(self) -> dict[str, float]: ...
+
+    async def aclose(self) -> None: ...
+
+
+__all__ = [
+    "Batch", "Clock", "CompilationState", "ComponentId", "GuestComponent", "GuestInstance", "GuestLimits", "Guests",
+    "Journal", "LogHead", "PromiseHost", "RandomBytes", "ShardRecord", "Storage", "StoredSegment", "Suspended", "WorkerHost",
+]  # fmt: skip
