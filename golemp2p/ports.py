@@ -268,7 +268,10 @@ class WorkerHost(Protocol):
         """One log line or piece of output: journalled as a hint and shown to listeners, exactly once over all replays."""
         ...
 
-    def set_retry_policy(self, policy: RetryPolicy) -> None: ...
+    def set_retry_policy(self, policy: RetryPolicy) -> None:
+        """From now on ``retry_policy`` is ``policy``. Called live and replaying alike: writes a ChangeRetryPolicy entry by
+        ``journal.control``, or consumes it."""
+        ...
 
     def invocation_key(self) -> str | None:
         """Idempotency key of the invocation under way."""

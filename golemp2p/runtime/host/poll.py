@@ -10,8 +10,8 @@
         replayed later, asked again, past its deadline
 
 Deadlines are times of the worker's own monotonic clock, which goes on counting while the worker is unloaded; so a timer
-that was made again by replay fires when the first one would have. Differs from wasmtime-wasi, where a pollable belongs to
-the process that made it.
+that was made again by replay fires when the first one would have. Differs from wasmtime-wasi, where a pollable belongs
+to the process that made it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WAKE_NS_MAX = (1 << 63) - 1
 """Wall-clock times are stored as signed 64-bit numbers; later wakings (the year 2262) are brought forward to it."""
 
 NAP_S_MIN = 1e-5
-"""A nap must be long enough to move a clock kept as a float of seconds, or a virtual clock would stand still forever."""
+"""A nap must be long enough to move a clock kept as a float of seconds, or a virtual clock stands still forever."""
 
 
 class Pollable:
@@ -45,7 +45,7 @@ class Pollable:
         raise NotImplementedError
 
     def deadline_ns(self) -> int | None:
-        """The worker-monotonic time before which this is not ready and from which on it is. ``None``: nobody knows when,
+        """The worker-monotonic time before which this is not ready and from which on it is. ``None``: nobody knows,
         so the instance must stay to find out."""
         return None
 
