@@ -1,7 +1,7 @@
 """golem:api/host@1.1.6: promises, the oplog, the worker's own metadata, retry policy.
 
 Records as tuples: component-id ((high, low),); worker-id (component-id, name); promise-id (worker-id, oplog-idx), where
-high and low are the halves of a UUID. Functions of the interface that are not here stay undeclared: a call fails by name.
+high and low are the halves of a UUID. Functions of the interface that are not here stay undeclared: calls fail by name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """wasi:sockets: network, instance-network, ip-name-lookup; tcp and udp are in ``closed_sockets``.
 
-Looking a name up journals the answer; the stream of addresses is made from the journalled list, so a replayed worker walks
-the addresses it got then. The lookup waits inside ``resolve-addresses``, where wasmtime-wasi waits for the stream's first
-address: a result handed over by a call can be journalled, one that arrives in between cannot.
+Looking a name up journals the answer; the stream of addresses is made from the journalled list, so a replayed worker
+walks the addresses it got then. The lookup waits inside ``resolve-addresses``, where wasmtime-wasi waits for the first
+address of the stream: what a call answers can be journalled, what arrives between two calls cannot.
 """
 
 from __future__ import annotations
