@@ -77,14 +77,26 @@ class Client(Protocol):
         ...
 
     async def invoke(
-        self, component: ComponentId, worker: str | None, function: str, params: Any, *, idempotency_key: str | None = None
+        self,
+        component: ComponentId,
+        worker: str | None,
+        function: str,
+        params: Any,
+        *,
+        idempotency_key: str | None = None,
     ) -> InvocationResult:
         """Invoke and wait. ``worker`` ``None``: a fresh one. ``params`` is the JSON ``params`` value as received: a list whose
         elements are bare values, ``{"value": v}`` or ``{"typ": t, "value": v}``. ``function`` may be a short form."""
         ...
 
     async def enqueue(
-        self, component: ComponentId, worker: str | None, function: str, params: Any, *, idempotency_key: str | None = None
+        self,
+        component: ComponentId,
+        worker: str | None,
+        function: str,
+        params: Any,
+        *,
+        idempotency_key: str | None = None,
     ) -> WorkerId:
         """Returns when the invocation is durably accepted."""
         ...

@@ -225,7 +225,7 @@ class PromiseHost(Protocol):
     def delete(self, worker: WorkerId, oplog_index: int) -> Awaitable[None]: ...
 
 
-class Suspended(Exception):  # noqa: N818 - a signal, not an error
+class Suspended(Exception):
     """Raised by a host function to have the worker unloaded until ``wake_ns`` (wall clock) or, if ``None``, until a promise
     wakes it. The call is executed again, live, when the worker has been replayed."""
 

@@ -24,7 +24,9 @@ class BlobRef(NamedTuple):
 
 Payload: TypeAlias = bytes | BlobRef
 
-FunctionType: TypeAlias = Literal["pure", "read-local", "write-local", "read-remote", "write-remote", "write-remote-batched"]
+FunctionType: TypeAlias = Literal[
+    "pure", "read-local", "write-local", "read-remote", "write-remote", "write-remote-batched"
+]
 
 
 class RetryPolicy(NamedTuple):
@@ -130,7 +132,7 @@ class Interrupted(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """* An interrupted worker was told to go on."""
+    """* An interrupted or suspended worker goes on: it was told to, or the time it waited for has come."""
 
     time_ns: int
 
@@ -211,6 +213,13 @@ class Restart(NamedTuple):
     time_ns: int
 
 
+class PromiseCreated(NamedTuple):
+    """* The NoOp at ``promise_index`` names a promise (other NoOps only mark an index)."""
+
+    time_ns: int
+    promise_index: int
+
+
 class PromiseCompleted(NamedTuple):
     """* The promise created at ``promise_index`` of this log has its value."""
 
@@ -246,7 +255,8 @@ Entry: TypeAlias = Any  # one of the classes below; the union is checked by KIND
 HINTS: frozenset[type] = frozenset(
     {
         Suspend, Interrupted, Resumed, Exited, Failed, PendingInvocation, CancelPendingInvocation, InvocationRefused,
-        GrowMemory, CreateResource, DescribeResource, DropResource, Log, Restart, PromiseCompleted, PromiseDeleted,
+        GrowMemory, CreateResource, DescribeResource, DropResource, Log, Restart, PromiseCreated,
+        PromiseCompleted, PromiseDeleted,
     }
 )  # fmt: skip
 
@@ -255,5 +265,6 @@ KINDS: dict[type, int] = {
     BeginRemoteWrite: 5, EndRemoteWrite: 6, BeginAtomicRegion: 7, EndAtomicRegion: 8, Jump: 9, NoOp: 10,
     ChangeRetryPolicy: 11, Suspend: 12, Interrupted: 13, Resumed: 14, Exited: 15, Failed: 16, PendingInvocation: 17,
     CancelPendingInvocation: 18, InvocationRefused: 19, GrowMemory: 20, CreateResource: 21, DescribeResource: 22,
-    DropResource: 23, Log: 24, Restart: 25, PromiseCompleted: 26, PromiseDeleted: 27, ComponentVersionAdded: 64,
+    DropResource: 23, Log: 24, Restart: 25, PromiseCompleted: 26, PromiseDeleted: 27, PromiseCreated: 28,
+    ComponentVersionAdded: 64,
 }  # fmt: skip

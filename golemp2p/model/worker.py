@@ -93,10 +93,12 @@ WorkerFilter: TypeAlias = FieldFilter | AllOf | AnyOf | NotFilter
 
 
 class InvocationResult(NamedTuple):
-    """``type`` is ``None`` for functions without a result. ``value`` as in ``model.wit``; handles are worker resource numbers."""
+    """``type`` is ``None`` for functions without a result. ``value`` as in ``model.wit``; handles are worker resource numbers,
+    of ``worker``: who computed it, told at least when the caller named no worker."""
 
     type: Type | None
     value: Any
+    worker: WorkerId | None = None
 
 
 class WorkerEvent(NamedTuple):
