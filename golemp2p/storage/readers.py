@@ -1,0 +1,158 @@
+"""Read-only connections to the database, and the queries.
+
+Which thread reads: the event loop itself may touch *a few* pages, which are cached nearly always (some 10 us, and a
+random read of the disk at worst): one head, one meta value, the next wake time, and a log of at most
+``INLINE_SEGMENTS_MAX`` small segments. Everything else goes to a thread under a limiter of ours. A statement is read
+to its end before anything else happens, so that no read transaction stays open and holds the WAL.
+
+No row is believed to have the right types: a flipped bit in a row's header changes them. A damaged row of a single log
+raises ``DataDamaged``; in listings it is logged and left out, so that one damaged worker does not stop all others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import trio
+
+from golemp2p.errors import DataDamaged, Golemp2pError
+from golemp2p.model.ids import Key
+from golemp2p.ports import LogHead, ShardRecord, StoredSegment
+from golemp2p.storage.database import open_reader, translated
+from golemp2p.storage.limits import HASH_BYTES
+
+READERS_MAX = 4  # threads and connections; more would only queue for the same two or three cores
+INLINE_SEGMENTS_MAX = 8
+INLINE_SEGMENT_BYTES_MAX = 8 << 10
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_SEGMENTS = """ FROM segments WHERE log = ?1 AND first + count > ?2
+    AND first >= coalesce((SELECT max(first) FROM segments WHERE log = ?1 AND first <= ?2), 0) ORDER BY first"""
+SEGMENTS = "SELECT first, count, term, position, data" + _SEGMENTS
+SEGMENTS_SMALL = (
+    f"SELECT first, count, term, position, CASE WHEN length(data) <= {INLINE_SEGMENT_BYTES_MAX} THEN data END"
+    f"{_SEGMENTS} LIMIT {INLINE_SEGMENTS_MAX + 1}"
+)
+# identities as bytes: damaged text must not fail inside SQLite's row conversion
+_HEAD = """SELECT key, CAST(kind AS BLOB), CAST(identity AS BLOB), shard, tail, head_hash, has_open_work, wake_ns,
+    summary FROM heads"""
+HEAD = _HEAD + " WHERE key = ?"
+HEADS = _HEAD + " WHERE kind = ? AND identity > ? AND identity >= ? ORDER BY identity LIMIT ?"
+HEADS_BELOW = _HEAD + " WHERE kind = ? AND identity > ? AND identity >= ? AND identity < ? ORDER BY identity LIMIT ?"
+HEADS_ALL = _HEAD + " ORDER BY kind, identity"
+HEADS_OPEN = _HEAD + " WHERE has_open_work ORDER BY id"
+HEADS_DUE = _HEAD + " WHERE wake_ns IS NOT NULL AND wake_ns <= ? ORDER BY wake_ns, id LIMIT ?"
+NEXT_WAKE = "SELECT min(wake_ns) FROM heads WHERE wake_ns IS NOT NULL"
+SHARDS = "SELECT shard, term, voted_for, next_position, certificate FROM shards ORDER BY shard"
+META = "SELECT value FROM meta WHERE name = ?"
+
+
+class Readers:
+    """``here`` runs on the event loop's thread, ``elsewhere`` in a thread. Both translate SQLite's errors."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inline = open_reader(path)
+        self._idle: list[apsw.Connection] = []
+        self._limiter = trio.CapacityLimiter(READERS_MAX)
+
+    def here(self, sql: str, args: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with translated(str(self._path)):
+            return self._inline.execute(sql, args).fetchall()
+
+    async def elsewhere(self, read: Callable[[apsw.Connection], T]) -> T:
+        return await trio.to_thread.run_sync(self._read, read, limiter=self._limiter)
+
+    def _read(self, read: Callable[[apsw.Connection], T]) -> T:
+        with translated(str(self._path)):
+            try:
+                connection = self._idle.pop()  # a list's pop and append are atomic
+            except IndexError:
+                connection = open_reader(self._path)
+            try:
+                return read(connection)
+            finally:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        """Only when no read is under way."""
+        for connection in (self._inline, *self._idle):
+            connection.close()
+
+
+def read_segments(connection: apsw.Connection, key: Key, first: int) -> list[StoredSegment]:
+    return [segment_of(key, row) for row in connection.execute(SEGMENTS, (key.digest, first)).fetchall()]
+
+
+def read_heads(connection: apsw.Connection, sql: str, args: Sequence[Any] = ()) -> list[LogHead]:
+    """Damaged rows are left out, and logged."""
+    heads: list[LogHead] = []
+    for row in connection.execute(sql, args).fetchall():
+        try:
+            heads.append(head_of(row))
+        except DataDamaged as error:
+            log.error("head_damaged", extra={"log": error.log, "reason": error.reason})  # noqa: TRY400 - no traceback wanted
+    return heads
+
+
+def listing(kind: str, prefix: str, after: str, count: int) -> tuple[str, Sequence[Any]]:
+    """The query of ``Storage.heads``. SQLite compares UTF-8 bytes, which is the order of code points, as Python's."""
+    end = prefix_end(prefix)
+    if end is None:
+        return HEADS, (kind, after, prefix, count)
+    return HEADS_BELOW, (kind, after, prefix, end, count)
+
+
+def prefix_end(prefix: str) -> str | None:
+    """The least text greater than all that start with ``prefix``; ``None`` when there is none."""
+    kept = prefix.rstrip("\U0010ffff")
+    if not kept:
+        return None
+    following = ord(kept[-1]) + 1
+    return kept[:-1] + chr(0xE000 if following == 0xD800 else following)  # over the surrogates, which UTF-8 cannot hold
+
+
+def read_shards(connection: apsw.Connection) -> list[ShardRecord]:
+    records = []
+    row: tuple[Any, ...]
+    for row in connection.execute(SHARDS).fetchall():
+        shard, term, voted_for, next_position, certificate = row
+        if not (_integers(shard, term, next_position) and isinstance(certificate, bytes)):
+            raise DataDamaged(f"shard:{shard}", "its record has wrong types")
+        if not (voted_for is None or isinstance(voted_for, bytes)):
+            raise DataDamaged(f"shard:{shard}", "voted_for has a wrong type")
+        records.append(ShardRecord(shard, term, voted_for, next_position, certificate))
+    return records
+
+
+def segment_of(key: Key, row: tuple[Any, ...]) -> StoredSegment:
+    first, count, term, position, data = row
+    if not (_integers(first, count, term, position) and isinstance(data, bytes)):
+        raise DataDamaged(str(key), f"the row of the segment at {first!r} has wrong types")
+    return StoredSegment(key, first, count, term, position, data)
+
+
+def head_of(row: tuple[Any, ...]) -> LogHead:
+    digest, kind, identity, shard, tail, head_hash, has_open_work, wake_ns, summary = row
+    try:
+        key = Key(digest)
+        head = LogHead(
+            key, kind.decode(), identity.decode(), shard, tail, head_hash, bool(has_open_work), wake_ns, summary
+        )  # fmt: skip
+    except (Golemp2pError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise DataDamaged(f"head:{digest!r}", f"its row cannot be read ({error})") from error
+    if not (_integers(shard, tail, has_open_work) and (wake_ns is None or _integers(wake_ns))):
+        raise DataDamaged(str(key), "a number of its head has a wrong type")
+    if not (isinstance(head_hash, bytes) and len(head_hash) == HASH_BYTES and isinstance(summary, bytes)):
+        raise DataDamaged(str(key), "hash or summary of its head have a wrong type")
+    return head
+
+
+def _integers(*values: object) -> bool:
+    return all(type(value) is int for value in values)

@@ -1,0 +1,321 @@
+"""The only writer of the database: one thread, one connection, group commit.
+
+    event loop                              writer thread
+    submit ──job──▶ queue ───────────────▶ collect all that is queued (bounded)
+                                            BEGIN, few fat statements, COMMIT (fsync)
+    deliver ◀── one callback per group ──── completions, in order of submission
+
+A group that fails is halved until the culprit stands alone: a poisonous batch fails by itself and costs its neighbours
+a few commits. Within a group, of several heads of one log only the last is written. SQLite gives up and re-takes the
+interpreter's lock around every step, and beside a busy event loop each re-take may cost a whole switch interval: so
+rows go into multi-row statements, and a group takes a handful of steps however many batches it has.
+
+The thread never dies silently. A foreign exception in it (our mistake) is logged, and from then on every batch fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import apsw
+import trio
+
+from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.ports import Batch
+from golemp2p.storage.database import NO_SPACE, storage_error, translated
+
+GROUP_BATCHES_MAX = 512  # bounds the wait of the first in a group
+GROUP_BYTES_MAX = 8 << 20
+ROWS_PER_STATEMENT = 16  # one step each; every length below is a prepared statement of its own
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Job:
+    """One batch on its way. ``refused``: it is not to be written, only answered in its turn."""
+
+    batch: Batch
+    done: Callable[[Exception | None], None]
+    size: int = 0
+    meta: tuple[str, bytes] | None = None
+    refused: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStatistics:
+    """Counted since opening. ``commit_seconds``: inside COMMIT, which is nearly all fsync; ``busy_seconds``: with it.
+
+    ``batches / commits`` are the batches per commit. ``bytes``: of segments, summaries and certificates, not of pages.
+    """
+
+    commits: int = 0
+    batches: int = 0
+    batches_failed: int = 0
+    segments: int = 0
+    bytes: int = 0
+    commit_seconds: float = 0.0
+    busy_seconds: float = 0.0
+    group_batches_max: int = 0
+    queued_batches: int = 0
+    queued_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What a run of batches writes, until a deletion interrupts it."""
+
+    segments: list[tuple[Any, ...]] = field(default_factory=list)
+    heads: dict[bytes, tuple[Any, ...]] = field(default_factory=dict)
+    shards: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    meta: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+class Writer:
+    """Owns ``connection`` from now on. ``submit`` and ``close`` only from the event loop's thread."""
+
+    def __init__(self, connection: apsw.Connection, path: str, token: trio.lowlevel.TrioToken) -> None:
+        self._connection = connection
+        self._path = path
+        self._token = token
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._in_hand: list[Job] = []
+        self._counts = StorageStatistics()
+        self._queued_batches = 0  # these two belong to the event loop's thread
+        self._queued_bytes = 0
+        self._closed = trio.Event()
+        # a daemon: a process that ends without closing loses what was not acknowledged, and nothing else
+        self._thread = threading.Thread(target=self._run, name="golemp2p-storage-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queued_bytes
+
+    def submit(self, job: Job) -> None:
+        self._queued_batches += 1
+        self._queued_bytes += job.size
+        self._queue.put(job)
+
+    def close(self) -> None:
+        """No ``submit`` after this. What is queued is still written."""
+        self._queue.put(None)
+
+    async def wait_closed(self) -> None:
+        await self._closed.wait()
+
+    def statistics(self) -> StorageStatistics:
+        return replace(self._counts, queued_batches=self._queued_batches, queued_bytes=self._queued_bytes)
+
+    # ------------------------------------------------------------------------------------- on the event loop's thread
+
+    def _deliver(self, outcomes: Sequence[tuple[Job, Exception | None]]) -> None:
+        self._queued_batches -= len(outcomes)
+        for job, error in outcomes:
+            self._queued_bytes -= job.size
+            job.done(error)
+
+    # ------------------------------------------------------------------------------------------ on the writer's thread
+
+    def _run(self) -> None:
+        try:
+            while self._write_group():
+                pass
+            self._connection.close()
+        except trio.RunFinishedError:
+            # what was committed is safe; nobody is left to tell
+            log.info("storage_loop_ended", extra={"path": self._path})
+            return
+        except BaseException as error:  # the thread's outermost edge: refuse everything from now on
+            log.critical("storage_writer_failed", exc_info=error, extra={"path": self._path})
+            self._refuse_all(StorageFailed(f"{self._path}: the writer failed ({error!r}); restart the node"))
+        self._tell(self._closed.set)
+
+    def _write_group(self) -> bool:
+        """Write what is queued; False when closing was asked for."""
+        jobs, closing = self._collect()
+        if jobs:
+            self._in_hand = jobs
+            started = time.monotonic()
+            outcomes = self._commit(jobs)
+            self._count(outcomes, time.monotonic() - started)
+            self._in_hand = []
+            self._token.run_sync_soon(self._deliver, outcomes)
+        return not closing
+
+    def _collect(self) -> tuple[list[Job], bool]:
+        job = self._queue.get()
+        jobs: list[Job] = []
+        size = 0
+        while job is not None:
+            jobs.append(job)
+            size += job.size
+            if len(jobs) >= GROUP_BATCHES_MAX or size >= GROUP_BYTES_MAX:
+                return jobs, False
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return jobs, False
+        return jobs, True
+
+    def _refuse_all(self, error: StorageFailed) -> None:
+        jobs, closing = self._in_hand, False
+        while True:
+            if jobs:
+                self._tell(self._deliver, [(job, error) for job in jobs])
+            if closing:
+                return
+            jobs, closing = self._collect()
+
+    def _tell(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            self._token.run_sync_soon(function, *args)
+        except trio.RunFinishedError:
+            log.info("storage_loop_ended", extra={"path": self._path})
+
+    def _commit(self, jobs: list[Job]) -> list[tuple[Job, Exception | None]]:
+        error = self._try(jobs)
+        if error is None or len(jobs) == 1:
+            return [(job, job.refused or error) for job in jobs]
+        middle = len(jobs) // 2
+        return self._commit(jobs[:middle]) + self._commit(jobs[middle:])
+
+    def _try(self, jobs: list[Job]) -> Exception | None:
+        """One transaction. Returns why nothing of it was kept, or ``None`` when all of it is durable."""
+        connection = self._connection
+        try:
+            with translated(self._path):
+                connection.execute("BEGIN IMMEDIATE")
+                self._apply(jobs)
+            return self._end(alone=len(jobs) == 1)
+        except DataDamaged as error:
+            return StorageFailed(str(error))
+        except StorageFailed as error:
+            return self._better(error)
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _end(self, *, alone: bool) -> Exception | None:
+        started = time.monotonic()
+        try:
+            with translated(self._path):
+                self._connection.execute("COMMIT")
+        except Golemp2pError as error:
+            failure = self._better(error) if isinstance(error, StorageFailed) else StorageFailed(str(error))
+            if alone:
+                self._fence()
+            return failure
+        counts = self._counts
+        self._counts = replace(
+            counts, commits=counts.commits + 1, commit_seconds=counts.commit_seconds + time.monotonic() - started
+        )
+        return None
+
+    def _better(self, error: StorageFailed) -> StorageFailed:
+        """The same error, with what the operating system said."""
+        number = self._connection.system_errno
+        if isinstance(error.__cause__, apsw.IOError) and number in NO_SPACE:
+            better = storage_error(self._path, OSError(number, "no space left, or a file-size limit reached"))
+            better.__cause__ = error.__cause__
+            return better
+        return error
+
+    def _fence(self) -> None:
+        """After a COMMIT that the disk refused, its pages may lie in the WAL complete, only not synced: a crash now
+        could bring to life what was reported as not kept. Another commit in the same place overwrites them. If the
+        disk refuses this as well, the next successful commit does; until then a crash may find the batch, as if its
+        answer had been lost.
+        """
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            with self._connection:
+                self._connection.execute("INSERT INTO meta VALUES('fence', x'') ON CONFLICT DO UPDATE SET value = x''")
+        except apsw.Error as error:
+            log.warning("storage_fence_failed", extra={"path": self._path, "error": str(error)})
+
+    def _apply(self, jobs: Iterable[Job]) -> None:
+        rows = _Rows()
+        for job in jobs:
+            if job.refused is not None:
+                continue
+            batch = job.batch
+            if batch.deleted_logs:
+                self._flush(rows)
+                rows = _Rows()
+                for key in batch.deleted_logs:
+                    self._connection.execute("DELETE FROM segments WHERE log = ?", (key.digest,))
+                    self._connection.execute("DELETE FROM heads WHERE key = ?", (key.digest,))
+            for segment in batch.segments:
+                rows.segments.append((segment[0].digest, *segment[1:]))
+            for key, kind, identity, shard, tail, head_hash, has_open_work, wake_ns, summary in batch.heads:
+                digest = key.digest
+                rows.heads[digest] = (
+                    digest, kind, identity, shard, tail, head_hash, 1 if has_open_work else 0, wake_ns, summary,
+                )  # fmt: skip
+            for record in batch.shards:
+                rows.shards[record.shard] = record
+            if job.meta is not None:
+                rows.meta[job.meta[0]] = job.meta
+        self._flush(rows)
+
+    def _flush(self, rows: _Rows) -> None:
+        self._insert("segments", rows.segments)
+        self._insert("heads", list(rows.heads.values()))
+        self._insert("shards", list(rows.shards.values()))
+        self._insert("meta", list(rows.meta.values()))
+
+    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        for start in range(0, len(rows), ROWS_PER_STATEMENT):
+            some = rows[start : start + ROWS_PER_STATEMENT]
+            self._connection.execute(_statement(table, len(some)), [value for row in some for value in row])
+
+    def _count(self, outcomes: Sequence[tuple[Job, Exception | None]], seconds: float) -> None:
+        counts = self._counts
+        kept = [job for job, error in outcomes if error is None]
+        self._counts = replace(
+            counts,
+            batches=counts.batches + len(kept),
+            batches_failed=counts.batches_failed + len(outcomes) - len(kept),
+            segments=counts.segments + sum(len(job.batch.segments) for job in kept),
+            bytes=counts.bytes + sum(job.size for job in kept),
+            busy_seconds=counts.busy_seconds + seconds,
+            group_batches_max=max(counts.group_batches_max, len(outcomes)),
+        )
+
+
+_INSERT: dict[str, tuple[str, str, str]] = {
+    "segments": ("INSERT INTO segments(log, first, count, term, position, data) VALUES", "(?,?,?,?,?,?)", ""),
+    # key, kind and identity never change (the key is their hash); naming only what does spares their indexes
+    "heads": (
+        "INSERT INTO heads(key, kind, identity, shard, tail, head_hash, has_open_work, wake_ns, summary) VALUES",
+        "(?,?,?,?,?,?,?,?,?)",
+        " ON CONFLICT(key) DO UPDATE SET shard = excluded.shard, tail = excluded.tail, head_hash = excluded.head_hash,"
+        " has_open_work = excluded.has_open_work, wake_ns = excluded.wake_ns, summary = excluded.summary",
+    ),
+    "shards": (
+        "INSERT INTO shards(shard, term, voted_for, next_position, certificate) VALUES",
+        "(?,?,?,?,?)",
+        " ON CONFLICT(shard) DO UPDATE SET term = excluded.term, voted_for = excluded.voted_for,"
+        " next_position = excluded.next_position, certificate = excluded.certificate",
+    ),
+    "meta": (
+        "INSERT INTO meta(name, value) VALUES",
+        "(?,?)",
+        " ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+    ),
+}
+
+
+@cache
+def _statement(table: str, rows_count: int) -> str:
+    begin, row, end = _INSERT[table]
+    return begin + ",".join([row] * rows_count) + end
