@@ -59,6 +59,7 @@ async def test_awaiting_suspends_and_is_asked_again_after_the_restart(autojump_c
     assert worker.flushes == 1
     worker.promises[ID, 1] = bytes(100_000)
     assert await story(worker.start()) == bytes(100_000)
+    assert worker.flushes == 1  # nothing to wait for, nothing to hurry
 
 
 @pytest.mark.parametrize("function", ["await-promise", "poll-promise", "complete-promise", "delete-promise"])

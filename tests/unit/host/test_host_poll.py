@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -85,12 +86,7 @@ async def test_mixed_waits_end_with_the_first(autojump_clock: object, nursery: t
     instance = Worker().start()
     slow, fast = Door(), Door()
     handles = [instance.resources.push(slow), instance.resources.push(fast), *(await sleeper(instance, 60, 70))]
-
-    async def open_later() -> None:
-        await trio.sleep(3)
-        fast.opened.set()
-
-    nursery.start_soon(open_later)
+    nursery.start_soon(_after, 3, fast.opened.set)
     assert await instance.call(POLL, handles) == [1]
     assert trio.current_time() == pytest.approx(3)
     assert await instance.call(POLL, [handles[0], handles[3]]) == [1]
@@ -101,14 +97,14 @@ async def test_repeats_of_one_pollable_wait_once(autojump_clock: object, nursery
     instance = Worker().start()
     door = Door()
     handle = instance.resources.push(door)
-    nursery.start_soon(lambda: _after(1, door.opened.set))
+    nursery.start_soon(_after, 1, door.opened.set)
     assert await instance.call(POLL, [handle] * 5) == [0, 1, 2, 3, 4]
     assert door.waits == 1
 
 
-async def _after(seconds: float, act: object) -> None:
+async def _after(seconds: float, act: Callable[[], None]) -> None:
     await trio.sleep(seconds)
-    act()  # type: ignore[operator]
+    act()
 
 
 async def test_parking_starts_a_commit_and_an_immediate_answer_does_not(autojump_clock: object) -> None:
@@ -143,7 +139,7 @@ async def test_a_wait_that_something_else_may_end_stays(autojump_clock: object, 
     instance = Worker(suspend_after_s=10).start()
     door = Door()
     handles = [instance.resources.push(door), *(await sleeper(instance, 3600))]
-    nursery.start_soon(lambda: _after(100, door.opened.set))
+    nursery.start_soon(_after, 100, door.opened.set)
     assert await instance.call(POLL, handles) == [0]
 
 

@@ -25,11 +25,12 @@ def read_wit() -> dict[str, tuple[dict[str, int], set[str]]]:
         assert package is not None, path
         for interface, body in blocks(text, "interface"):
             functions: dict[str, int] = {}
-            resources = set(re.findall(r"\bresource ([a-z0-9-]+)", body))
+            free = body
             for resource, methods in blocks(body, "resource"):
-                body = body.replace(methods, "")
+                free = free.replace(methods, "")
                 functions |= {f"[method]{resource}.{name}": count + 1 for name, count in signatures(methods)}
-            found[f"{package[1]}/{interface}"] = (functions | dict(signatures(body)), resources)
+            names = set(re.findall(r"\bresource ([a-z0-9-]+)", body))
+            found[f"{package[1]}/{interface}"] = (functions | dict(signatures(free)), names)
     return found
 
 
