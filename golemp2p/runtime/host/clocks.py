@@ -51,9 +51,7 @@ def subscribe_instant(ctx: HostContext, when_ns: int) -> int:
 @MONOTONIC.function("subscribe-duration", PURE)
 def subscribe_duration(ctx: HostContext, duration_ns: int) -> int:
     """Journals the time it was asked at: after a restart the deadline is where it was, not a duration away again."""
-    now_ns = ctx.journalled(
-        "wasi:clocks/monotonic-clock.{subscribe-duration}", READ_LOCAL, (duration_ns,), ctx.host.monotonic_ns
-    )
+    now_ns = ctx.journalled("wasi:clocks/monotonic-clock.{subscribe-duration}", READ_LOCAL, (duration_ns,), ctx.host.monotonic_ns)
     return ctx.resources.push(Timer(ctx.host, now_ns + duration_ns))
 
 

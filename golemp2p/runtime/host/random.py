@@ -19,9 +19,7 @@ RANDOM_BYTES_MAX = 64 << 20
 
 def _bytes(ctx: HostContext, length: int) -> bytes:
     if length > RANDOM_BYTES_MAX:
-        raise LimitExceeded(
-            "random_bytes_max", f"{length} random bytes asked for at once; {RANDOM_BYTES_MAX} is the most"
-        )
+        raise LimitExceeded("random_bytes_max", f"{length} random bytes asked for at once; {RANDOM_BYTES_MAX} is the most")
     return ctx.host.random_bytes(length)
 
 

@@ -153,7 +153,7 @@ async def test_a_lookup_is_replayed_without_asking(autojump_clock: object) -> No
         (OSError("strange"), "unknown"),
     ],
 )
-async def test_a_failed_lookup_is_told_by_the_stream_and_replayed(autojump_clock: object, failure: Exception, code: str) -> None:
+async def test_a_failed_lookup_is_told_and_replayed(autojump_clock: object, failure: Exception, code: str) -> None:
     trio.socket.set_custom_hostname_resolver(Resolver(failure))
     worker = Worker()
     assert await walk(worker.start(), "example.test") == [code]
