@@ -1,0 +1,170 @@
+"""Make the virtual environment ``.venv`` and install the project into it. Needs Python 3.11 and nothing else.
+
+Debian splits Python: a plain ``python3`` has the ``venv`` module but neither pip nor the means to unpack one. So, in order:
+
+1. ``python3 -m venv`` as everywhere
+2. an environment without pip, filled by the pip of this Python
+3. an environment without pip, filled by pip's wheel, fetched from the package index that the user's settings name
+4. ``apt-get install python3-venv`` when we may, then 1 again
+
+If all fail, one line says what to type. Run by the Makefile; plain enough for older Pythons, so that they get a clear line.
+"""
+
+import configparser
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
+EXTRAS = "dev,guests"
+WHEEL_BYTES_MAX = 16 << 20  # pip's wheel has 2 MiB
+TIMEOUT_S = 60
+
+
+def main():
+    if sys.version_info < (3, 11):
+        sys.exit(f"error: golemp2p needs Python 3.11 or newer, not {platform.python_version()}; set PYTHON=/path/to/python3")
+    if not has_pip():
+        make_environment()
+    print("installing golemp2p and what it needs into .venv", flush=True)
+    run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", f".[{EXTRAS}]"])
+
+
+def has_pip():
+    """Whether .venv is there and usable."""
+    return os.path.exists(PYTHON) and quiet([PYTHON, "-m", "pip", "--version"])
+
+
+def make_environment():
+    print(f"making .venv with {sys.executable}", flush=True)
+    for attempt in (with_ensurepip, with_own_pip, with_fetched_pip, with_debian_package):
+        if attempt() and has_pip():
+            return
+    sys.exit(
+        "error: this Python can make no environment with pip in it; as root, type: apt-get install python3-venv"
+        " (then run the same command again)"
+    )
+
+
+def with_ensurepip():
+    if importlib.util.find_spec("ensurepip") is None:
+        return False
+    return quiet([sys.executable, "-m", "venv", "--clear", VENV])
+
+
+def bare_environment():
+    return quiet([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV])
+
+
+def with_own_pip():
+    if importlib.util.find_spec("pip") is None:
+        return False
+    return bare_environment() and quiet([sys.executable, "-m", "pip", "--python", PYTHON, "install", "pip"])
+
+
+def with_fetched_pip():
+    """pip's own wheel can install itself."""
+    if not bare_environment():
+        return False
+    try:
+        wheel = fetch_pip(index_url())
+    except (OSError, ValueError) as error:
+        print(f"could not fetch pip: {error}", flush=True)
+        return False
+    return quiet([PYTHON, "-m", "pip", "install", "pip"], PYTHONPATH=wheel)
+
+
+def fetch_pip(index):
+    """Path of pip's newest final wheel, from the simple index (PEP 503), its hash checked when the index tells it."""
+    page_url = index.rstrip("/") + "/pip/"
+    page = read(page_url).decode("utf-8", "replace")
+    found = re.findall(r'href="([^"]*/(pip-(\d+(?:\.\d+)*)-py3-none-any\.whl)[^"]*)"', page)
+    if not found:
+        raise ValueError(f"no pip at {page_url}")
+    link, name, _ = max(found, key=lambda item: [int(part) for part in item[2].split(".")])
+    url, _, fragment = urllib.parse.urljoin(page_url, link.replace("&amp;", "&")).partition("#")
+    data = read(url)
+    kind, _, digest = fragment.partition("=")
+    if kind == "sha256" and hashlib.sha256(data).hexdigest() != digest:
+        raise ValueError(f"{name} does not match its hash")
+    path = os.path.join(VENV, name)
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
+
+
+def read(url):
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(f"{url} is not a web address")
+    trust = ssl.create_default_context(cafile=os.environ.get("PIP_CERT"))
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=trust) as response:  # noqa: S310 - checked above
+        data = response.read(WHEEL_BYTES_MAX + 1)
+    if len(data) > WHEEL_BYTES_MAX:
+        raise ValueError(f"{url} is too large")
+    return data
+
+
+def index_url():
+    """The index pip would use: environment, then its configuration files, then the public one."""
+    if os.environ.get("PIP_INDEX_URL"):
+        return os.environ["PIP_INDEX_URL"]
+    home = os.path.expanduser("~")
+    config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    files = [
+        os.environ.get("PIP_CONFIG_FILE", ""),
+        os.path.join(config_home, "pip", "pip.conf"),
+        os.path.join(home, ".pip", "pip.conf"),
+        "/etc/pip.conf",
+    ]
+    for file in files:
+        parser = configparser.RawConfigParser()
+        if file and parser.read(file):
+            for section in ("install", "global"):
+                if parser.has_option(section, "index-url"):
+                    return parser.get(section, "index-url")
+    return "https://pypi.org/simple"
+
+
+def with_debian_package():
+    apt = shutil.which("apt-get")
+    if apt is None:
+        return False
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if prefix and (shutil.which("sudo") is None or not quiet(["sudo", "-n", "true"])):
+        return False
+    print("installing python3-venv", flush=True)
+    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    command = [*prefix, apt, "install", "--yes", "--no-install-recommends", package]
+    if not quiet(command, DEBIAN_FRONTEND="noninteractive"):
+        quiet([*prefix, apt, "update"])
+        quiet(command, DEBIAN_FRONTEND="noninteractive")
+    return quiet([sys.executable, "-m", "venv", "--clear", VENV])
+
+
+def quiet(command, **environment):
+    """Whether ``command`` succeeds. Its output is dropped: the next way is tried, and the last line says what to do."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=dict(os.environ, **environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    return done.returncode == 0
+
+
+def run(command):
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(f"error: `{' '.join(command)}` failed; its output above says why")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+# The few commands a newcomer needs. A fresh machine with Python 3.11+, make and git runs any of them: the first makes .venv.
+#
+#   make demo       a node, a component, a kill -9, and the worker that goes on          make run      a node in the foreground
+#   make test       examples and all tests                                               make torture  the long crash tests
+#   make check      lint, types, import contracts, house rules                           make bench    the benchmarks
+#   make examples   build the example components (cached)                                make clean    remove what was built
+#
+# PYTHON=/path/to/python3 picks the Python; ARGS="..." adds arguments (make run ARGS="--http 127.0.0.1:8080").
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done; echo python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+SOURCES := golemp2p node gateway tests benchmarks examples simulations .ci
+
+.DELETE_ON_ERROR:
+.PHONY: demo run test torture bench check format examples install clean
+
+demo: $(STAMP)
+	$(BIN)/python examples/build.py cart-python orders
+	$(BIN)/python examples/demo.py $(ARGS)
+
+run: $(STAMP)
+	$(BIN)/golemp2p node run $(ARGS)
+
+test: examples
+	$(BIN)/python -m pytest $(ARGS)
+
+torture: examples
+	$(BIN)/python -m pytest -m torture tests $(ARGS)
+
+bench: examples
+	$(BIN)/python -m benchmarks $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q tests/house
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+examples: $(STAMP)
+	$(BIN)/python examples/build.py
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml .ci/environment.py
+	$(PYTHON) .ci/environment.py
+	@touch $@
+
+clean:
+	rm -rf examples/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

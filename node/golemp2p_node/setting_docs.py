@@ -1,0 +1,43 @@
+"""One sentence per setting, shared by ``golemp2p node config``, ``docs/settings.md`` and error texts."""
+
+from __future__ import annotations
+
+DOCS: dict[str, str] = {
+    "data_dir": "Where everything durable lives: journals, components, the node's key. One node at a time may use it.",
+    "memory_budget_bytes": (
+        "Memory all workers together may use before idle ones are unloaded; bytes, or a share of this machine's "
+        "memory such as 50%."
+    ),
+    "http": "Where HTTP is served (REST, WebSocket, metrics). Port 0 takes a free one.",
+    "mesh": ("Where peers will reach this node. Recorded and checked now; nothing listens there until the node joins a mesh."),
+    "insecure_listen": ("Allow http on an address other machines can reach, though anyone who reaches it may do anything."),
+    "shards_count": "Slices of the key space, a power of two. Fixed when the data directory is made.",
+    "drain_timeout_s": "How long requests and invocations under way may take to finish when the node is told to stop.",
+    "log.level": "debug, info, warning or error.",
+    "log.format": "text for people, json for programs (one object per line, on stderr).",
+    "requests.payload_bytes_max": "Largest body of any request but a component upload.",
+    "requests.component_bytes_max": "Largest component that may be uploaded.",
+    "requests.connections_max": "HTTP connections served at once; further ones wait to be accepted.",
+    "requests.header_timeout_s": "Time from the first byte of a request to the end of its headers.",
+    "requests.read_timeout_s": "Time between two pieces of a request body.",
+    "requests.keep_alive_timeout_s": "How long an idle connection is kept open.",
+    "workers.active_max": (
+        "Workers in memory at once; beyond it idle ones are unloaded, and new work is refused if none is idle."
+    ),
+    "workers.queue_length_max": "Invocations that may wait for one worker; further ones are refused as overloaded.",
+    "workers.idle_ttl_s": "An idle worker is unloaded after this long; its next use brings it back by replay.",
+    "workers.suspend_after_s": "A wait known to last this long unloads the worker until it is over.",
+    "workers.suspend_after_pressed_s": "The same, while memory is short.",
+    "workers.resume_concurrency": "Workers brought back at the same time after a restart or by timers that are due.",
+    "limits.memory_bytes_max": "Linear memory of one worker.",
+    "limits.table_elements_max": "Table elements of one worker.",
+    "limits.instances_max": "Core instances inside one worker's component instance.",
+    "limits.wall_time_s": "How long a worker may compute between two host calls.",
+    "limits.resources_max": "Host resources (files, streams, pollables, ...) one worker may hold at once.",
+    "limits.files_bytes_max": "Bytes in one worker's file system.",
+    "retry.attempts_max": "How often a failed invocation is tried again before the worker counts as failed.",
+    "retry.delay_min_s": "Wait before the first retry.",
+    "retry.delay_max_s": "Longest wait between two retries.",
+    "retry.multiplier": "Each wait is this many times the one before.",
+    "retry.jitter": "Random share added to each wait, 0 to 1.",
+}

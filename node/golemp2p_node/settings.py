@@ -1,0 +1,218 @@
+"""What a node may be told: frozen values, checked when built. Reading flags, environment and files is for ``sources``.
+
+    Settings
+    ├── data_dir, http, mesh, ...   the node itself
+    ├── log        LogSettings      how it speaks
+    ├── requests   RequestSettings  what HTTP callers may send
+    ├── workers    WorkerSettings   how many workers, how long they stay in memory
+    ├── limits     GuestLimits      what one worker may use (golemp2p.ports)
+    └── retry      RetrySettings    how failed invocations are tried again, unless a worker chose otherwise
+
+Units stand in the names: ``_bytes``, ``_s`` (seconds), ``_count``; ``_max`` is inclusive. A setting ``workers.active_max``
+is ``GOLEMP2P_WORKERS_ACTIVE_MAX`` in the environment and ``active_max`` under ``[workers]`` in the file. ``setting_docs``
+says what each means.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from golemp2p.model.entries import RetryPolicy
+from golemp2p.ports import GuestLimits
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class InvalidSetting(ValueError):
+    """A value that cannot be; ``key`` names the setting, the text says what would be accepted."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}: {message}")
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. ``port`` 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """``HOST:PORT``, ``[IPV6]:PORT`` or ``:PORT`` (all addresses of this machine). Raises ``ValueError``."""
+        host, colon, port = text.strip().rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = str(ipaddress.IPv6Address(host[1:-1]))
+        elif ":" in host:
+            raise ValueError("write an IPv6 address in brackets: [::1]:9881")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"expected HOST:PORT, for example 127.0.0.1:9881, got {text!r}")
+        return cls(host or "0.0.0.0", int(port))  # noqa: S104 - the user's explicit choice, refused elsewhere unless insisted on
+
+    @property
+    def is_loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+    def __post_init__(self) -> None:
+        one_of("log.level", self.level, ("debug", "info", "warning", "error"))
+        one_of("log.format", self.format, ("text", "json"))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSettings:
+    payload_bytes_max: int = 8 * MIB
+    component_bytes_max: int = 256 * MIB
+    connections_max: int = 4096
+    header_timeout_s: float = 20.0
+    read_timeout_s: float = 60.0
+    keep_alive_timeout_s: float = 75.0
+
+    def __post_init__(self) -> None:
+        positive("requests", self)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    active_max: int = 10_000
+    queue_length_max: int = 1_000
+    idle_ttl_s: float = 600.0
+    suspend_after_s: float = 10.0
+    suspend_after_pressed_s: float = 0.2
+    resume_concurrency: int = 64
+
+    def __post_init__(self) -> None:
+        positive("workers", self)
+        if self.suspend_after_pressed_s > self.suspend_after_s:
+            raise InvalidSetting(
+                "workers.suspend_after_pressed_s",
+                "must not be longer than workers.suspend_after_s: short of memory, unload sooner",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    attempts_max: int = 3
+    delay_min_s: float = 0.1
+    delay_max_s: float = 1.0
+    multiplier: float = 3.0
+    jitter: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in ("attempts_max", "delay_min_s", "jitter"):
+            if getattr(self, name) < 0:
+                raise InvalidSetting(f"retry.{name}", f"must not be negative, got {getattr(self, name)}")
+        if self.delay_max_s < self.delay_min_s:
+            raise InvalidSetting("retry.delay_max_s", "must be at least retry.delay_min_s")
+        if self.multiplier < 1:
+            raise InvalidSetting("retry.multiplier", f"must be at least 1, got {self.multiplier:g}")
+        if self.jitter > 1:
+            raise InvalidSetting("retry.jitter", f"is a fraction from 0 to 1, got {self.jitter:g}")
+
+    def policy(self) -> RetryPolicy:
+        return RetryPolicy(
+            attempts_max=self.attempts_max,
+            delay_min_s=self.delay_min_s,
+            delay_max_s=self.delay_max_s,
+            multiplier=self.multiplier,
+            jitter=self.jitter or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything one node is told. ``data_dir`` and ``memory_budget_bytes`` depend on home directory and machine."""
+
+    data_dir: Path
+    memory_budget_bytes: int
+    http: Address = Address("127.0.0.1", 9881)
+    mesh: Address = Address("127.0.0.1", 9882)
+    insecure_listen: bool = False
+    shards_count: int = 1024
+    drain_timeout_s: float = 10.0
+    log: LogSettings = field(default_factory=LogSettings)
+    requests: RequestSettings = field(default_factory=RequestSettings)
+    workers: WorkerSettings = field(default_factory=WorkerSettings)
+    limits: GuestLimits = field(default_factory=GuestLimits)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+
+    def __post_init__(self) -> None:
+        if not self.data_dir.is_absolute():
+            raise InvalidSetting("data_dir", f"must be an absolute path, got {self.data_dir}")
+        if self.memory_budget_bytes < 64 * MIB:
+            raise InvalidSetting("memory_budget_bytes", f"must be at least 64 MiB, got {self.memory_budget_bytes}")
+        if not 1 <= self.shards_count <= 1 << 16 or self.shards_count & (self.shards_count - 1):
+            raise InvalidSetting("shards_count", f"must be a power of two from 1 to 65536, got {self.shards_count}")
+        if self.drain_timeout_s < 0 or not math.isfinite(self.drain_timeout_s):
+            raise InvalidSetting("drain_timeout_s", f"must be zero or more seconds, got {self.drain_timeout_s:g}")
+        if self.http == self.mesh and self.http.port:
+            raise InvalidSetting("mesh", f"must differ from http, both are {self.http}")
+        positive("limits", self.limits)
+        if not self.http.is_loopback and not self.insecure_listen:
+            raise InvalidSetting(
+                "http",
+                f"{self.http} can be reached from other machines, and whoever reaches it may do anything: this node"
+                " has no authority configured. Listen on 127.0.0.1, or insist with --insecure-listen",
+            )
+
+
+def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InvalidSetting(key, f"must be one of {', '.join(choices)}, got {value!r}")
+
+
+def positive(section: str, values: Any) -> None:
+    for item in fields(values):
+        value = getattr(values, item.name)
+        if value <= 0 or not math.isfinite(value):
+            raise InvalidSetting(f"{section}.{item.name}", f"must be a positive number, got {value}")
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"http": ..., "log.level": ...}``: every setting by its key, in the order of declaration."""
+    flat: dict[str, Any] = {}
+    for item in fields(values):
+        value = getattr(values, item.name)
+        if is_dataclass(value) and not isinstance(value, Address):
+            flat.update(flatten(value, f"{item.name}."))
+        else:
+            flat[prefix + item.name] = value
+    return flat
+
+
+def build(flat: dict[str, Any]) -> Settings:
+    """The inverse of ``flatten``; keys left out keep their defaults. Raises ``InvalidSetting``."""
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    top: dict[str, Any] = {}
+    for key, value in flat.items():
+        section, dot, name = key.rpartition(".")
+        if dot:
+            sections[section][name] = value
+        else:
+            top[name] = value
+    return Settings(**top, **{name: SECTIONS[name](**values) for name, values in sections.items()})
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "log": LogSettings,
+    "requests": RequestSettings,
+    "workers": WorkerSettings,
+    "limits": GuestLimits,
+    "retry": RetrySettings,
+}
