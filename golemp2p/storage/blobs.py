@@ -41,8 +41,8 @@ class BlobFolder:
             if not _holds(target, data):
                 self._write(target, data)
             # also when it was there: whoever renamed it may have died before this
-            _sync_directory(target.parent)
-            _sync_directory(self.path)
+            sync_directory(target.parent)
+            sync_directory(self.path)
         except OSError as error:
             raise storage_error(target, error) from error
         return digest
@@ -108,7 +108,8 @@ def _holds(path: Path, data: bytes) -> bool:
         return False
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make names created in ``path`` durable. Raises ``OSError``."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
