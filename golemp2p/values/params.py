@@ -21,7 +21,9 @@ _VALUE = frozenset({"value"})
 _TYP_AND_VALUE = frozenset({"typ", "value"})
 
 
-def decode_params(function: Function, params: Any, *, skip_self: bool = False, worker: WorkerId | None = None) -> tuple[Any, ...]:
+def decode_params(
+    function: Function, params: Any, *, skip_self: bool = False, worker: WorkerId | None = None
+) -> tuple[Any, ...]:  # fmt: skip
     """The arguments for ``function``. ``skip_self``: the caller supplies a method's ``self``, and ``params`` lacks it.
 
     ``worker`` is whose resource handles are acceptable. Raises ``MalformedRequest`` (not a list, or ``typ`` on some only),
