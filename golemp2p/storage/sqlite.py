@@ -195,12 +195,13 @@ class SqliteStorage:
         not longer than ``CLOSE_S_MAX``: then raises ``StorageFailed``, and what was not acknowledged may be lost."""
         if not self._closing:
             self._closing = True
-            self._writer.close()
             if not self._under_way:
                 self._idle.set()
         with trio.move_on_after(CLOSE_S_MAX, shield=True) as scope:
             await self._idle.wait()
+            # readers first: only the writer can fold the write-ahead log into the database, and does so if it closes last
             self._readers.close()
+            self._writer.close()
             await self._writer.wait_closed()
         if scope.cancelled_caught:
             raise StorageFailed(f"{self._path}: the disk did not answer for {CLOSE_S_MAX:g} s while closing")
