@@ -1,0 +1,99 @@
+"""The compiler, as a program of its own: ``python -m golemp2p.runtime.compile IN OUT SHA256``.
+
+Reads the component in file IN, checks its hash, and writes OUT (machine code) and OUT.json (what is known about it). It runs in
+a child process of low priority: compiling takes seconds of all cores and hundreds of megabytes, and a compiler that fails on
+a hostile input takes only the child along.
+
+    exit status 0    done            2    not a component we can run; standard error says why, for people
+                3    the input file is damaged                            anything else    the compiler broke
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import wasmtime
+from wasmtime import component as wc
+
+from golemp2p.errors import DataDamaged, InvalidComponent
+from golemp2p.runtime.droppers import add_droppers
+from golemp2p.runtime.engine import new_engine
+from golemp2p.runtime.reflect import reflect
+from golemp2p.runtime.wasm import check_preamble, initial_memory_bytes
+
+EXIT_INVALID, EXIT_DAMAGED = 2, 3
+NICE = 10
+
+
+def compile_component(data: bytes, engine: wasmtime.Engine) -> bytes:
+    """Machine code, ready to be deserialized by an engine of the same configuration. Raises ``InvalidComponent``."""
+    check_preamble(data)
+    component = _compile(data, engine)
+    exported = reflect(component, engine).exported_resources
+    if exported:
+        # Which resources there are is known only now; guests that export resources are compiled twice.
+        component = _compile(add_droppers(data, exported), engine)
+    return bytes(component.serialize())
+
+
+def _compile(data: bytes, engine: wasmtime.Engine) -> wc.Component:
+    try:
+        return wc.Component(engine, data)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidComponent(f"the component does not compile: {error}") from error
+
+
+def write_compiled(source: Path, target: Path, sha256: bytes, engine: wasmtime.Engine) -> None:
+    """Compile ``source`` to ``target``. After a crash either file may be there alone: whoever loads checks both."""
+    data = source.read_bytes()
+    if hashlib.sha256(data).digest() != sha256:
+        raise DataDamaged(source.name, "the component's bytes do not match its hash")
+    code = compile_component(data, engine)
+    description = {
+        "size": len(code),
+        "blake2b": hashlib.blake2b(code, digest_size=32).hexdigest(),
+        "memory_initial": initial_memory_bytes(data),
+    }
+    write_durably(target, code)
+    write_durably(description_path(target), json.dumps(description).encode())
+
+
+def description_path(target: Path) -> Path:
+    return target.with_name(target.name + ".json")
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Whole or not at all, readable by this user alone."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def main(arguments: list[str]) -> int:
+    source, target, sha256 = arguments
+    os.nice(NICE)
+    try:
+        write_compiled(Path(source), Path(target), bytes.fromhex(sha256), new_engine(parallel_compilation=True))
+    except InvalidComponent as error:
+        sys.stderr.write(str(error))
+        return EXIT_INVALID
+    except DataDamaged as error:
+        sys.stderr.write(error.reason)
+        return EXIT_DAMAGED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
