@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from golemp2p.runtime.host.declare import PURE, READ_LOCAL, HostContext, HostInterface
+from golemp2p.runtime.host.encoding import journal_name
 from golemp2p.runtime.host.poll import Timer
 
 WALL = HostInterface("wasi:clocks/wall-clock")
@@ -18,6 +19,8 @@ TIMEZONE = HostInterface("wasi:clocks/timezone")
 INTERFACES = (WALL, MONOTONIC, TIMEZONE)
 
 RESOLUTION_NS = 1
+
+SUBSCRIBE_DURATION = journal_name(MONOTONIC.name, "subscribe-duration")
 
 Datetime = tuple[int, int]
 """Seconds since the Unix epoch, and nanoseconds below a second."""
@@ -51,7 +54,7 @@ def subscribe_instant(ctx: HostContext, when_ns: int) -> int:
 @MONOTONIC.function("subscribe-duration", PURE)
 def subscribe_duration(ctx: HostContext, duration_ns: int) -> int:
     """Journals the time it was asked at: after a restart the deadline is where it was, not a duration away again."""
-    now_ns = ctx.journalled("wasi:clocks/monotonic-clock.{subscribe-duration}", READ_LOCAL, (duration_ns,), ctx.host.monotonic_ns)
+    now_ns = ctx.journalled(SUBSCRIBE_DURATION, READ_LOCAL, (duration_ns,), ctx.host.monotonic_ns)
     return ctx.resources.push(Timer(ctx.host, now_ns + duration_ns))
 
 

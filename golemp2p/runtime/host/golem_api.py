@@ -42,12 +42,7 @@ def create_promise(ctx: HostContext) -> PromiseIdValue:
 async def await_promise(ctx: HostContext, promise: Any) -> bytes:
     """Waits in place, or has the worker unloaded until the promise is completed, as ``host.promises`` decides."""
     with _refusals_trap("await-promise"):
-        worker, index = _promise_id(promise)
-        data = await ctx.host.promises.poll(worker, index)
-        if data is None:
-            ctx.host.journal.flush_nowait()
-            data = await ctx.host.promises.wait(worker, index)
-        return data
+        return await ctx.host.promises.wait(*_promise_id(promise))
 
 
 @HOST.function("poll-promise", READ_REMOTE)

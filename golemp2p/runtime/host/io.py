@@ -120,7 +120,7 @@ def _check_room(stream: OutputStream, length: int) -> None:
 
 def _check_blocking_length(length: int) -> None:
     if length > BLOCKING_WRITE_BYTES_MAX:
-        raise GuestTrapped(f"output-stream: a blocking write of {length} bytes; the interface allows {BLOCKING_WRITE_BYTES_MAX}")
+        raise GuestTrapped(f"output-stream: a blocking write of {length} bytes; {BLOCKING_WRITE_BYTES_MAX} is the most")
 
 
 async def _flush(stream: OutputStream) -> None:

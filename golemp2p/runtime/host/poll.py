@@ -88,7 +88,6 @@ async def wait_any(host: WorkerHost, pollables: Sequence[Pollable]) -> list[int]
     ready = ready_positions(pollables)
     if ready:
         return ready
-    host.journal.flush_nowait()
     suspend_if_long(host, pollables)
     while not ready:
         await _first_of(host, pollables)

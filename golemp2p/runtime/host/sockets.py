@@ -16,12 +16,15 @@ import trio
 
 from golemp2p.runtime.host.closed_sockets import CLOSED_INTERFACES
 from golemp2p.runtime.host.declare import READ_REMOTE, HostContext, HostInterface
+from golemp2p.runtime.host.encoding import journal_name
 from golemp2p.runtime.host.poll import Ready
 
 NETWORK = HostInterface("wasi:sockets/network")
 INSTANCE_NETWORK = HostInterface("wasi:sockets/instance-network")
 LOOKUP = HostInterface("wasi:sockets/ip-name-lookup")
 INTERFACES = (NETWORK, INSTANCE_NETWORK, LOOKUP, *CLOSED_INTERFACES)
+
+RESOLVE_ADDRESSES = journal_name(LOOKUP.name, "resolve-addresses")
 
 NAME_CHARACTERS_MAX = 253
 """Longest name the DNS can hold (RFC 1035, 2.3.4)."""
@@ -83,7 +86,7 @@ async def resolve_addresses(ctx: HostContext, network: int, name: str) -> Outcom
     if not _is_plausible(name):
         return ("err", "invalid-argument")
     outcome = None if ctx.host.journal.replaying else await _lookup(name)
-    found = ctx.journalled("wasi:sockets/ip-name-lookup.{resolve-addresses}", READ_REMOTE, (name,), lambda: outcome)
+    found = ctx.journalled(RESOLVE_ADDRESSES, READ_REMOTE, (name,), lambda: outcome)
     assert found is not None, "a journal that is replaying answers from its record"
     if tuple(found) == ("err", "invalid-argument"):
         return ("err", "invalid-argument")

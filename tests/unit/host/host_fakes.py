@@ -1,31 +1,30 @@
 """A worker for host functions to live in, without engine, driver or disk.
 
 ``Worker`` is what survives a restart (journal, log, clock); ``Worker.start()`` gives an instance that replays first.
-``Instance.call`` treats a declared function by its durability class, as the dispatcher does.
 
-Infidelities: commits only count; promises are a dict, and waiting for one always suspends; handles and reps are one.
+Infidelities: commits only count; promises are a dict, and waiting for an open one always suspends; handles are never checked
+for being owned or borrowed; ``Instance.drop`` runs the destructor, where the linker would do so.
 """
 
 from __future__ import annotations
 
-import inspect
 import uuid
 from pathlib import Path
 from typing import Any
 
-import cbor2
 import trio
 
-from golemp2p.errors import Divergence, GuestTrapped, PromiseNotFound
+from golemp2p.errors import Divergence, PromiseNotFound
 from golemp2p.model.entries import RetryPolicy
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.ports import GuestLimits, Suspended
 from golemp2p.runtime.host import cli, clocks, golem_api, io, logging, random, sockets
-from golemp2p.runtime.host.declare import PURE, WRITE_LOCAL, WRITE_REMOTE, HostFunction
+from golemp2p.runtime.host.context import Context
+from golemp2p.runtime.host.dispatch import Dispatch, Waiting, dispatcher
 
 MODULES = (io, clocks, random, cli, logging, sockets, golem_api)
-FUNCTIONS: dict[str, HostFunction] = {
-    f"{interface.name}.{name}": function
+DISPATCHERS: dict[str, Dispatch] = {
+    f"{interface.name}.{name}": dispatcher(function)
     for module in MODULES
     for interface in module.INTERFACES
     for name, function in interface.functions.items()
@@ -37,7 +36,7 @@ ID = WorkerId(ComponentId(uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")), "w
 
 
 class Worker:
-    """The durable part. ``entries``: ("call", name, request, response) | ("noop",) | ("policy", RetryPolicy)."""
+    """The durable part. ``entries``: ("call", name, request hash, response) | ("noop",) | ("policy", RetryPolicy)."""
 
     def __init__(self, *, suspend_after_s: float = 10.0) -> None:
         self.entries: list[tuple[Any, ...]] = []
@@ -78,6 +77,15 @@ class FakeJournal:
         if recorded[:3] != fresh[:3]:
             raise Divergence(self.cursor, str(recorded), str(fresh))
         return self.cursor, recorded
+
+    def take(self, function: str, request_hash: bytes) -> bytes:
+        assert self.replaying
+        response: bytes = self.entry(("call", function, request_hash))[1][3]
+        return response
+
+    def record(self, function: str, function_type: str, request_hash: bytes, response: bytes) -> int:
+        assert not self.replaying
+        return self.entry(("call", function, request_hash, response))[0]
 
     def mark(self) -> int:
         return self.entry(("noop",))[0]
@@ -179,66 +187,23 @@ class FakeHost:
     def memory_grown(self, delta_bytes: int) -> None: ...
 
 
-class FakeResources:
-    """Numbers count up and are reused smallest first, as a guest's own handle table does."""
+class Instance(Context):
+    """A fresh instance: the real context and dispatcher over the fakes."""
 
-    def __init__(self) -> None:
-        self.held: dict[int, object] = {}
-
-    def push(self, resource: object) -> int:
-        rep = next(n for n in range(1, len(self.held) + 2) if n not in self.held)
-        self.held[rep] = resource
-        return rep
-
-    def get(self, rep: int, kind: type[Any]) -> Any:
-        resource = self.held.get(rep)
-        if not isinstance(resource, kind):
-            raise GuestTrapped(f"handle {rep} is no {kind.__name__}")
-        return resource
-
-    def take(self, rep: int, kind: type[Any]) -> Any:
-        resource = self.get(rep, kind)
-        del self.held[rep]
-        return resource
-
-
-class Instance:
-    """``HostContext``, and the dispatcher around it."""
+    __slots__ = ()
 
     def __init__(self, worker: Worker) -> None:
-        self.host: Any = FakeHost(worker)
-        self.resources = FakeResources()
-        self._states: dict[type[Any], Any] = {}
-
-    def state(self, kind: type[Any]) -> Any:
-        if kind not in self._states:
-            self._states[kind] = kind()
-        return self._states[kind]
-
-    def journalled(self, function: str, function_type: str, request: tuple[Any, ...], live: Any) -> Any:
-        return self._settle(function, request, None if self.host.journal.replaying else live())
-
-    def _settle(self, function: str, request: tuple[Any, ...], value: Any) -> Any:
-        """Values go through CBOR, which turns tuples into lists, as in the real journal."""
-        _, recorded = self.host.journal.entry(("call", function, cbor2.dumps(request), cbor2.dumps(value)))
-        return cbor2.loads(recorded[3])
+        host: Any = FakeHost(worker)
+        super().__init__(host)
 
     async def call(self, name: str, *args: Any) -> Any:
-        function = FUNCTIONS[name]
-        if function.durability in {PURE, WRITE_LOCAL}:
-            return await self._run(function, args)
-        if self.host.journal.replaying:
-            return self._settle(name, args, None)
-        if function.durability == WRITE_REMOTE:
-            await self.host.journal.commit()
-        value = self._settle(name, args, await self._run(function, args))
-        if function.durability == WRITE_REMOTE:
-            await self.host.journal.commit()
-        return value
-
-    async def _run(self, function: HostFunction, args: tuple[Any, ...]) -> Any:
-        value = function.body(self, *args)
-        return await value if inspect.iscoroutine(value) else value
+        value = DISPATCHERS[name](self, args)
+        return await value.finish() if isinstance(value, Waiting) else value
 
     def drop(self, rep: int, resource: str) -> None:
         DROPPED[resource](self.resources.take(rep, object))
+
+
+def listed(value: Any) -> Any:
+    """``value`` with every tuple as a list, which is how it comes back from the journal."""
+    return [listed(part) for part in value] if isinstance(value, tuple | list) else value

@@ -9,6 +9,8 @@ import pytest
 import trio
 import trio.testing
 from host_fakes import BORN_WALL_NS, Instance, Worker
+from hypothesis import given
+from hypothesis import strategies as st
 
 from golemp2p.errors import GuestTrapped
 from golemp2p.ports import Suspended
@@ -114,6 +116,32 @@ async def test_parking_starts_a_commit_and_an_immediate_answer_does_not(autojump
     assert worker.flushes == 0
     await instance.call(BLOCK, (await sleeper(instance, 1))[0])
     assert worker.flushes == 1
+
+
+@given(
+    due_ms=st.lists(st.integers(0, 9_000), min_size=1, max_size=6),
+    opens_ms=st.lists(st.integers(1, 9_000), max_size=3),
+)
+def test_poll_answers_at_the_first_moment_with_all_that_are_ready_then(due_ms: list[int], opens_ms: list[int]) -> None:
+    opens_ms = [at for at in opens_ms if at not in due_ms]  # who wins a tie is nobody's promise
+
+    async def main() -> None:
+        instance = Worker().start()
+        doors = [Door() for _ in opens_ms]
+        handles = await sleeper(instance, *(due / 1000 for due in due_ms))
+        handles += [instance.resources.push(door) for door in doors]
+        async with trio.open_nursery() as nursery:
+            for door, at in zip(doors, opens_ms, strict=True):
+                nursery.start_soon(_after, at / 1000, door.opened.set)
+            ready = await instance.call(POLL, handles)
+            moment = min(due_ms + opens_ms)
+            assert trio.current_time() == pytest.approx(moment / 1000, abs=1e-3)
+            expected = {position for position, at in enumerate(due_ms + opens_ms) if at == moment}
+            assert set(ready) >= {min(expected)}
+            assert set(ready) <= expected
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 # ----------------------------------------------------------------------------------------------------------- suspension

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from host_fakes import BORN_WALL_NS, Instance, Worker
+from host_fakes import BORN_WALL_NS, Instance, Worker, listed
 
 from golemp2p.errors import Divergence, GuestTrapped, LimitExceeded
 from golemp2p.runtime.host.random import RANDOM_BYTES_MAX
@@ -35,7 +35,7 @@ READINGS: tuple[tuple[Any, ...], ...] = (
 
 
 async def story(instance: Instance) -> list[Any]:
-    return [await instance.call(*reading) for reading in READINGS]
+    return [listed(await instance.call(*reading)) for reading in READINGS]
 
 
 async def test_readings_replay_as_they_were(autojump_clock: object) -> None:
@@ -59,9 +59,9 @@ async def test_replay_notices_another_request(autojump_clock: object) -> None:
 async def test_clocks(autojump_clock: object) -> None:
     instance = Worker().start()
     await trio.sleep(1.25)
-    assert await instance.call("wasi:clocks/wall-clock.now") == [BORN_WALL_NS // S + 1, 250_000_000]
+    assert await instance.call("wasi:clocks/wall-clock.now") == (BORN_WALL_NS // S + 1, 250_000_000)
     assert await instance.call("wasi:clocks/monotonic-clock.now") == 1_250_000_000
-    assert await instance.call("wasi:clocks/timezone.display", (0, 0)) == [0, "UTC", False]
+    assert await instance.call("wasi:clocks/timezone.display", (0, 0)) == (0, "UTC", False)
     assert await instance.call("wasi:clocks/timezone.utc-offset", (0, 0)) == 0
 
 
