@@ -20,7 +20,7 @@ from typing import Any
 
 from golemp2p.errors import DataDamaged
 from golemp2p.values import cbor
-from golemp2p.wire.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, is_signed
+from golemp2p.wire.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Signer, is_signed
 
 MESH_KEY_BYTES = 32
 MESH_ID_BYTES = 32
@@ -61,12 +61,12 @@ class Genesis:
         return cbor.dumps((_GENESIS_TAG, self.mesh_key, self.founder, self.shards_count, self.created_ns, self.signature))
 
 
-def found_mesh(signing_key: SigningKey, *, mesh_key: bytes, shards_count: int, created_ns: int) -> Genesis:
-    """The genesis record of a new mesh, founded by the holder of ``signing_key``."""
+def found_mesh(signer: Signer, *, mesh_key: bytes, shards_count: int, created_ns: int) -> Genesis:
+    """The genesis record of a new mesh, founded by the holder of ``signer``."""
     assert len(mesh_key) == MESH_KEY_BYTES, "a mesh key of 32 bytes"
     assert _is_shards_count(shards_count), "a power of two shards"
-    record = _genesis_record(mesh_key, signing_key.public_key, shards_count, created_ns)
-    return Genesis(mesh_key, signing_key.public_key, shards_count, created_ns, signing_key.sign(record))
+    record = _genesis_record(mesh_key, signer.public_key, shards_count, created_ns)
+    return Genesis(mesh_key, signer.public_key, shards_count, created_ns, signer.sign(record))
 
 
 def load_genesis(data: bytes) -> Genesis:
@@ -112,9 +112,9 @@ class Certificate:
         return cbor.dumps((_CERTIFICATE_TAG, self.mesh_id, self.shard, self.term, self.primary, voters, self.votes))
 
 
-def cast_vote(signing_key: SigningKey, *, mesh_id: bytes, shard: int, term: int, primary: bytes) -> tuple[bytes, bytes]:
+def cast_vote(signer: Signer, *, mesh_id: bytes, shard: int, term: int, primary: bytes) -> tuple[bytes, bytes]:
     """This node's vote, for a certificate. S1: record durably that it was cast before letting it out."""
-    return signing_key.public_key, signing_key.sign(_vote(mesh_id, shard, term, primary))
+    return signer.public_key, signer.sign(_vote(mesh_id, shard, term, primary))
 
 
 def make_certificate(
@@ -130,9 +130,9 @@ def make_certificate(
     return Certificate(mesh_id, shard, term, primary, tuple(sorted(voters)), tuple(sorted(votes)))
 
 
-def birth_certificate(signing_key: SigningKey, genesis: Genesis, *, shard: int, store_id: bytes, term: int = 1) -> Certificate:
+def birth_certificate(signer: Signer, genesis: Genesis, *, shard: int, store_id: bytes, term: int = 1) -> Certificate:
     """The founder elects itself, alone as it is (S0). Also for later terms of a mesh that still has one node."""
-    founder = signing_key.public_key
+    founder = signer.public_key
     mesh_id = genesis.mesh_id
     return make_certificate(
         mesh_id=mesh_id,
@@ -140,7 +140,7 @@ def birth_certificate(signing_key: SigningKey, genesis: Genesis, *, shard: int, 
         term=term,
         primary=founder,
         voters=[Voter(founder, store_id)],
-        votes=[cast_vote(signing_key, mesh_id=mesh_id, shard=shard, term=term, primary=founder)],
+        votes=[cast_vote(signer, mesh_id=mesh_id, shard=shard, term=term, primary=founder)],
     )
 
 

@@ -52,12 +52,12 @@ def encode_entry(entry: Entry) -> bytes:
     return encoded
 
 
-def encode_entries(batch: Iterable[Entry]) -> bytes:
+def encode_payload(batch: Iterable[Entry]) -> bytes:
     """The payload of a segment that holds ``batch``."""
     return b"".join(map(encode_entry, batch))
 
 
-def decode_entries(payload: bytes, count: int, *, what: str = "entries") -> list[Entry]:
+def decode_payload(payload: bytes, count: int, *, what: str = "entries") -> list[Entry]:
     """The ``count`` entries that make up all of ``payload``. Raises ``DataDamaged`` naming ``what`` and the entry."""
     if not 0 <= count <= len(payload):
         raise DataDamaged(what, f"{count} entries in {len(payload)} bytes")
@@ -73,7 +73,7 @@ def decode_entries(payload: bytes, count: int, *, what: str = "entries") -> list
 
 def decode_entry(data: bytes, *, what: str = "entry") -> Entry:
     """The one entry in ``data``. Raises ``DataDamaged``."""
-    return decode_entries(data, 1, what=what)[0]
+    return decode_payload(data, 1, what=what)[0]
 
 
 def _entry_of(row: Any) -> Entry:

@@ -7,6 +7,7 @@ never be shown for another.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
@@ -19,22 +20,35 @@ PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
 
+class Signer(Protocol):
+    """Whoever signs for a node: its key, or something that keeps the key elsewhere."""
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    def sign(self, message: bytes) -> bytes: ...
+
+
 class SigningKey:
     """The secret key of a node. Never printed; kept on disk as its seed, in a file only its owner can read."""
 
-    __slots__ = ("_secret", "node_id", "public_key", "seed")
+    __slots__ = ("_public_key", "_secret", "node_id", "seed")
 
     def __init__(self, seed: bytes) -> None:
         if len(seed) != SEED_BYTES:
             raise UsageError(f"a key's seed has {SEED_BYTES} bytes, got {len(seed)}")
         self.seed = seed
-        self.public_key, self._secret = bindings.crypto_sign_seed_keypair(seed)
-        self.node_id = NodeId.of(self.public_key)
+        self._public_key, self._secret = bindings.crypto_sign_seed_keypair(seed)
+        self.node_id = NodeId.of(self._public_key)
 
     @classmethod
     def generate(cls, random_bytes: Callable[[int], bytes]) -> SigningKey:
         """A new key. ``random_bytes`` must be cryptographically strong outside of simulations."""
         return cls(random_bytes(SEED_BYTES))
+
+    @property
+    def public_key(self) -> bytes:
+        return self._public_key
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature. Deterministic: the same message gets the same one."""
