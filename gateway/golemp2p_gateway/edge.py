@@ -1,0 +1,56 @@
+"""What every handler is given, and the declaration every route is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from golemp2p.client import Client
+from golemp2p_gateway.http import Request, Response
+from golemp2p_gateway.metrics import EdgeMetrics
+from golemp2p_gateway.settings import GatewaySettings
+
+Schema: TypeAlias = dict[str, Any]  # a JSON schema; {"$ref": "#/components/schemas/X"} for named ones
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    client: Client
+    settings: GatewaySettings
+    metrics: EdgeMetrics
+
+
+Handler: TypeAlias = Callable[[Edge, Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter, header or path segment, as OpenAPI and the reader see it; handlers do the checking."""
+
+    name: str
+    where: Literal["path", "query", "header"]
+    schema: Schema
+    doc: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. ``template``: path with ``{name}`` segments. ``hot``: served by the bare-ASGI path beside Quart.
+
+    ``request``: media type -> schema of the body; ``response``: media type -> schema of the 200 answer.
+    ``websocket``: the handler is found in ``connect`` and speaks WebSocket instead.
+    """
+
+    method: str
+    template: str
+    operation: str
+    summary: str
+    handler: Handler
+    tag: str
+    params: tuple[Parameter, ...] = ()
+    request: dict[str, Schema] = field(default_factory=dict)
+    response: dict[str, Schema] = field(default_factory=dict)
+    hot: bool = False
+    websocket: bool = False

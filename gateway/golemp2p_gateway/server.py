@@ -1,0 +1,132 @@
+"""Serving: sockets in, ``Connection``s out, and a shutdown that drains.
+
+serve ── listeners ── accept (at most connections_max) ── Connection.run
+  │
+  └─ shutdown set: stop accepting, close idle connections, let the others finish until drain_timeout_s, cancel the rest
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.utils import repr_socket_addr
+
+from golemp2p.client import Client
+from golemp2p_gateway.app import EdgeApp
+from golemp2p_gateway.connection import Connection, EdgeConfig, close_idle
+from golemp2p_gateway.settings import GatewaySettings
+
+logger = logging.getLogger(__name__)
+
+
+def hypercorn_config(settings: GatewaySettings) -> EdgeConfig:
+    config = EdgeConfig()
+    config.bind = list(settings.binds)
+    config.backlog = settings.backlog
+    config.errorlog = logger
+    config.accesslog = None  # metrics count requests; the node logs invocations
+    config.include_server_header = False
+    config.h11_max_incomplete_size = settings.header_bytes_max
+    config.h2_max_header_list_size = settings.header_bytes_max
+    config.keep_alive_timeout = settings.keep_alive_timeout_s
+    config.keep_alive_max_requests = sys.maxsize
+    config.header_timeout = settings.header_timeout_s
+    config.body_timeout = settings.read_timeout_s
+    config.write_timeout = settings.write_timeout_s
+    config.websocket_ping_interval = settings.websocket_ping_s
+    config.websocket_max_message_size = settings.websocket_message_bytes_max
+    return config
+
+
+async def serve(
+    client: Client,
+    settings: GatewaySettings,
+    *,
+    shutdown: trio.Event | None = None,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve ``client`` over HTTP until ``shutdown`` is set (then drain and return) or the task is cancelled.
+
+    Reports the bound addresses (``http://host:port``) through ``task_status``. Raises ``OSError`` when one cannot be bound.
+    """
+    await serve_app(EdgeApp(client, settings), settings, shutdown=shutdown, task_status=task_status)
+
+
+async def serve_app(
+    app: Any,
+    settings: GatewaySettings,
+    *,
+    shutdown: trio.Event | None = None,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """As ``serve``, for any ASGI app without lifespan."""
+    config = hypercorn_config(settings)
+    wrapped = ASGIWrapper(app)
+    context = WorkerContext(None)
+    connections: set[Connection] = set()
+    slots = trio.Semaphore(settings.connections_max)
+
+    async def handle(stream: trio.SocketStream) -> None:
+        connection = Connection(wrapped, config, context, stream)
+        connections.add(connection)
+        try:
+            await connection.run()
+        except Exception:
+            logger.exception("connection_failed")
+        finally:
+            connections.discard(connection)
+            slots.release()
+
+    listeners = [LimitedListener(listener, slots) for listener in open_listeners(config)]
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as accepting:
+            for listener in listeners:
+                accepting.start_soon(_accept_loop, listener, handle, nursery)
+            task_status.started([f"http://{listener.address}" for listener in listeners])
+            await (trio.Event() if shutdown is None else shutdown).wait()
+            accepting.cancel_scope.cancel()
+        await context.terminated.set()
+        close_idle(connections)
+        logger.info("draining", extra={"connections": len(connections)})
+        nursery.cancel_scope.deadline = trio.current_time() + settings.drain_timeout_s
+
+
+async def _accept_loop(listener: LimitedListener, handle: Any, nursery: trio.Nursery) -> None:
+    await trio.serve_listeners(handle, [listener], handler_nursery=nursery)
+
+
+def open_listeners(config: EdgeConfig) -> list[trio.SocketListener]:
+    """All or none: when one address cannot be bound, those bound before are closed."""
+    sockets = config.create_sockets()
+    for socket in sockets.insecure_sockets:
+        socket.listen(config.backlog)
+    return [trio.SocketListener(trio.socket.from_stdlib_socket(socket)) for socket in sockets.insecure_sockets]
+
+
+class LimitedListener(trio.abc.Listener[trio.SocketStream]):
+    """Accepts only while a slot is free; whoever is handed the stream releases the slot."""
+
+    def __init__(self, listener: trio.SocketListener, slots: trio.Semaphore) -> None:
+        self._listener = listener
+        self._slots = slots
+
+    @property
+    def address(self) -> str:
+        socket = self._listener.socket
+        return str(repr_socket_addr(socket.family, socket.getsockname()))
+
+    async def accept(self) -> trio.SocketStream:
+        await self._slots.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self._slots.release()
+            raise
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()

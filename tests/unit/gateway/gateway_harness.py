@@ -1,0 +1,44 @@
+"""What tests of the gateway are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import httpx
+import trio
+
+from golemp2p.model.ids import ComponentId, WorkerId
+from golemp2p.testing.client import FakeClient
+from golemp2p_gateway import GatewaySettings
+
+WASM = b"\0asm\x0d\0\1\0" + b"component"
+
+
+@dataclass
+class Gateway:
+    fake: FakeClient
+    http: httpx.AsyncClient
+    address: tuple[str, int]
+    settings: GatewaySettings
+    shutdown: trio.Event
+    component: ComponentId
+
+    @property
+    def path(self) -> str:
+        return f"/v1/components/{self.component}"
+
+    def worker(self, name: str) -> WorkerId:
+        return WorkerId(self.component, name)
+
+    async def raw(self, data: bytes, *, end: bool = True) -> bytes:
+        """Everything the server says to these bytes until it closes (``end``: after we ended our side)."""
+        stream = await trio.open_tcp_stream(*self.address)
+        async with stream:
+            await stream.send_all(data)
+            if end:
+                await stream.send_eof()
+            received = b""
+            with trio.fail_after(5):
+                while chunk := await stream.receive_some():
+                    received += chunk
+        return received
