@@ -83,7 +83,9 @@ def details(entry: Any) -> str:
         case {"type": "Log", "level": level, "message": message}:
             return f"{level} {entry.get('context') or ''} {message}"
         case {"functionName": function}:
-            return f"{function} {compact(value_of(entry.get('request')))} {arrow(entry)}"
+            request = entry.get("request")
+            arguments = compact(value_of(request)) if isinstance(request, list) else ""  # of host calls only a hash is kept
+            return f"{function} {arguments} {arrow(entry)}"
         case {"response": response}:
             return f"-> {compact(value_of(response))}"
         case {"error": error}:

@@ -1,0 +1,235 @@
+"""The node as a process: the one place where ports meet their adapters.
+
+    listening socket      first, so that a port in use costs nothing
+      data directory      locked, with the node's key
+        SqliteStorage     ports.Storage
+          WasmtimeGuests  ports.Guests
+            open_service  the client: everything a node does except listening
+              serve       HTTP over it
+
+Started from the outside in and stopped the other way round: SIGTERM or SIGINT stops accepting, lets work under way finish
+within ``drain_timeout_s``, flushes the logs, closes the rest. A second signal exits at once, which is always safe: what was
+acknowledged is durable.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import trio
+
+from golemp2p.drivers.service import LocalClient, open_service
+from golemp2p.drivers.settings import ServiceSettings
+from golemp2p.errors import DataDamaged, Golemp2pError
+from golemp2p.runtime.guests import open_guests
+from golemp2p.storage.datadir import DataDirectory, store_id
+from golemp2p.storage.sqlite import SqliteStorage
+from golemp2p.wire.identity import SigningKey
+from golemp2p_gateway import GatewaySettings, serve
+from golemp2p_node.cli.framework import EXIT_INTERRUPTED, Failure
+from golemp2p_node.logging_setup import configure
+from golemp2p_node.settings import Address, Settings
+from golemp2p_node.sources import Loaded
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 1024  # connections that may wait to be accepted: a burst of clients connecting at once
+DRAIN_MIN_S = 0.001  # the edge wants a positive time; this is "do not wait"
+
+
+class Listening(NamedTuple):
+    """One listener that is ready. ``url`` holds the port really taken; ``node`` is this node's id."""
+
+    name: str
+    url: str
+    node: str
+
+
+Announce = Callable[[Listening], None]
+
+
+class SystemClock:
+    """``ports.Clock`` over the machine's clocks."""
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+
+def run_node(loaded: Loaded, announce: Announce) -> None:
+    """Run until told to stop. Raises ``Failure`` when the node cannot start, or had to give up."""
+    if not __debug__:
+        raise Failure("python -O removes checks that a node relies on", "run without -O and PYTHONOPTIMIZE")
+    configure(loaded.settings.log)
+    raise_open_files_limit()
+    try:
+        trio.run(serve_node, loaded.settings, announce, strict_exception_groups=True)
+    except BaseExceptionGroup as group:
+        error = only_error(group)
+        if error is None:
+            logger.exception("node_failed")
+            raise Failure("the node gave up; its log says why") from group
+        raise failure_of(error) from group
+    except Golemp2pError as error:
+        raise failure_of(error) from error
+
+
+def only_error(group: BaseExceptionGroup[BaseException]) -> Golemp2pError | None:
+    """The one error of ours inside, however deep; ``None`` when there is anything else."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+        found = found.exceptions[0]
+    return found if isinstance(found, Golemp2pError) else None
+
+
+def failure_of(error: Golemp2pError) -> Failure:
+    damaged = "`golemp2p storage verify` lists what is damaged" if isinstance(error, DataDamaged) else ""
+    return Failure(str(error), damaged, code=error.code)
+
+
+async def serve_node(settings: Settings, announce: Announce) -> None:
+    """Everything, from the socket to the last line of the log. Needs the main thread, for signals."""
+    with listen(settings.http) as http:
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+            await nursery.start(watch_signals, stop)
+            await run_until(stop, settings, http, announce)
+            nursery.cancel_scope.cancel()
+
+
+async def run_until(stop: trio.Event, settings: Settings, http: socket.socket, announce: Announce) -> None:
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(DataDirectory.open(settings.data_dir))
+        key = SigningKey(directory.node_seed(secrets.token_bytes))
+        storage = await SqliteStorage.open(directory.path)
+        stack.push_async_callback(storage.aclose)
+        guests = await stack.enter_async_context(
+            open_guests(directory.cache, component_bytes_max=settings.requests.component_bytes_max)
+        )
+        client = await stack.enter_async_context(
+            open_service(
+                storage=storage,
+                guests=guests,
+                node_key=key,
+                store_id=await store_id(storage, secrets.token_bytes),
+                settings=service_settings(settings),
+                files_dir=directory.workers,
+                scratch_dir=directory.cache,
+                clock=SystemClock(),
+                random_bytes=secrets.token_bytes,
+                version=product_version(),
+            )
+        )
+        await serve_client(stop, settings, http, client, announce)
+    logger.info("node_stopped")
+
+
+async def serve_client(
+    stop: trio.Event, settings: Settings, http: socket.socket, client: LocalClient, announce: Announce
+) -> None:
+    """Serve until ``stop``, then drain client and edge side by side: callers of what is under way still get answers."""
+    url = f"http://{Address(*http.getsockname()[:2])}"
+    node = client.node_info().node
+    logger.info("node_started", extra={"node": node, "http": url, "data_dir": str(settings.data_dir)})
+    if not settings.http.is_loopback:
+        logger.warning("insecure_listen", extra={"http": url, "risk": "anyone who reaches this address may do anything"})
+    async with trio.open_nursery() as nursery:
+        edge_stop = trio.Event()
+        edge = gateway_settings(settings, http)
+        await nursery.start(partial(serve, client, edge, shutdown=edge_stop))
+        announce(Listening("http", url, node))
+        await stop.wait()
+        logger.info("node_draining", extra={"timeout_s": settings.drain_timeout_s})
+        edge_stop.set()
+        await client.drain(settings.drain_timeout_s)
+
+
+async def watch_signals(stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                os._exit(EXIT_INTERRUPTED)
+            logger.info("signal_received", extra={"signal": signal.Signals(number).name})
+            stop.set()
+
+
+def listen(address: Address) -> socket.socket:
+    """A bound, listening socket. Raises ``Failure`` in one line when that cannot be."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        listener = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        hints = {
+            errno.EADDRINUSE: "stop what uses it, or choose another with --http HOST:PORT (port 0 takes a free one)",
+            errno.EACCES: "ports below 1024 are for root; choose another with --http HOST:PORT",
+            errno.EADDRNOTAVAIL: "choose an address of this machine, for example --http 127.0.0.1:9881",
+        }
+        why = {errno.EADDRINUSE: "in use"}.get(error.errno or 0, error.strerror or str(error))
+        hint = hints.get(error.errno or 0, "choose another address with --http HOST:PORT")
+        raise Failure(f"cannot listen on {address}: {why}", hint, code="cannot-listen") from error
+    listener.setblocking(False)
+    return listener
+
+
+def service_settings(settings: Settings) -> ServiceSettings:
+    workers = settings.workers
+    return ServiceSettings(
+        guest_limits=settings.limits,
+        retry_policy=settings.retry.policy(),
+        shards_count=settings.shards_count,
+        invocation_bytes_max=settings.requests.payload_bytes_max,
+        component_bytes_max=settings.requests.component_bytes_max,
+        queue_max=workers.queue_length_max,
+        workers_active_max=workers.active_max,
+        memory_budget_bytes=settings.memory_budget_bytes,
+        idle_ttl_s=workers.idle_ttl_s,
+        suspend_after_s=workers.suspend_after_s,
+        suspend_after_pressed_s=workers.suspend_after_pressed_s,
+        resume_concurrency=workers.resume_concurrency,
+    )
+
+
+def gateway_settings(settings: Settings, http: socket.socket) -> GatewaySettings:
+    """The edge serves the socket that is open already; it owns a duplicate of its descriptor."""
+    requests = settings.requests
+    return GatewaySettings(
+        binds=(f"fd://{os.dup(http.fileno())}",),
+        version=product_version(),
+        component_bytes_max=requests.component_bytes_max,
+        body_bytes_max=requests.payload_bytes_max,
+        header_timeout_s=requests.header_timeout_s,
+        read_timeout_s=requests.read_timeout_s,
+        keep_alive_timeout_s=requests.keep_alive_timeout_s,
+        drain_timeout_s=max(DRAIN_MIN_S, settings.drain_timeout_s),
+        connections_max=requests.connections_max,
+        backlog=BACKLOG,
+    )
+
+
+def product_version() -> str:
+    try:
+        return version("golemp2p")
+    except PackageNotFoundError:
+        return "0+uninstalled"  # a bare checkout
+
+
+def raise_open_files_limit() -> None:
+    """Connections, blobs and worker files all need descriptors: use what the system grants, not the cautious default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
