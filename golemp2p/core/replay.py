@@ -22,9 +22,7 @@ from golemp2p.model import entries as e
 
 E = TypeVar("E")
 
-_REPEATED_HINTS = frozenset(
-    {e.Log, e.GrowMemory, e.CreateResource, e.DescribeResource, e.DropResource, e.PromiseCreated}
-)
+_REPEATED_HINTS = frozenset({e.Log, e.GrowMemory, e.CreateResource, e.DescribeResource, e.DropResource, e.PromiseCreated})
 _HostCall = e.ImportedFunctionInvoked
 
 
@@ -45,9 +43,7 @@ class Cursor:
         self._length = len(self._calls)
         self._position = 0
         last_consumed = self._indexes[-1] if self._indexes else 0
-        self._trailing = Counter(
-            _without_time(entry) for entry in entries[last_consumed:] if type(entry) in _REPEATED_HINTS
-        )
+        self._trailing = Counter(_without_time(entry) for entry in entries[last_consumed:] if type(entry) in _REPEATED_HINTS)
 
     @property
     def replaying(self) -> bool:

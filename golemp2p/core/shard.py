@@ -40,7 +40,7 @@ class Persist:
 class Shard:
     """``node``: this node's public key. ``certify(term)`` makes the signed election certificate of this node for a term."""
 
-    __slots__ = ("_certificate", "_certify", "_elected", "_node", "committed", "next_position", "term")
+    __slots__ = ("_certify", "_elected", "_node", "certificate", "committed", "next_position", "term")
 
     def __init__(self, node: bytes, certify: Callable[[int], bytes], durable: Record | None) -> None:
         self._node = node
@@ -48,14 +48,14 @@ class Shard:
         self.term = durable.term if durable else 0
         self.next_position = durable.next_position if durable else 1
         self.committed = self.next_position - 1
-        self._certificate = b""
+        self.certificate = b""
         self._elected = False
 
     def elect(self) -> int:
         """Be primary in a term of this process; returns the term. Repeating it changes nothing."""
         if not self._elected:
             self.term += 1
-            self._certificate = self._certify(self.term)
+            self.certificate = self._certify(self.term)
             self._elected = True
         return self.term
 
@@ -64,7 +64,7 @@ class Shard:
         assert self._elected, "append before election"
         first = self.next_position
         self.next_position = first + count
-        return Persist(Record(self.term, self._node, self.next_position, self._certificate), first)
+        return Persist(Record(self.term, self._node, self.next_position, self.certificate), first)
 
     def persisted(self, position: int) -> int:
         """Everything up to ``position`` is durable here, which with one voter is a majority. Returns the commit position."""

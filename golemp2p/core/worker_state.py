@@ -16,18 +16,18 @@ from golemp2p.model.worker import OwnedResource, WorkerStatus
 
 
 class Invocation(NamedTuple):
-    """An accepted invocation. ``index``: where it was written down (its pending or its invoked entry), 0 when not yet."""
+    """An accepted invocation. ``at``: index of its pending or its invoked entry."""
 
     function: str
     key: str
     request: e.Payload
-    index: int
+    at: int
 
 
 class Completed(NamedTuple):
-    """The result is in the ``ExportedFunctionCompleted`` at ``index``, of a call of ``function``."""
+    """The result is in the ``ExportedFunctionCompleted`` at index ``at``, of a call of ``function``."""
 
-    index: int
+    at: int
     function: str
 
 
@@ -153,9 +153,7 @@ class WorkerState:
 
     def _canceled(self, index: int, entry: e.CancelPendingInvocation) -> None:
         if self.pending.pop(entry.idempotency_key, None) is not None:
-            self.results[entry.idempotency_key] = Refused(
-                "invocation-canceled", "the invocation was canceled while pending"
-            )
+            self.results[entry.idempotency_key] = Refused("invocation-canceled", "the invocation was canceled while pending")
 
     def _refused(self, index: int, entry: e.InvocationRefused) -> None:
         self.results[entry.idempotency_key] = Refused(entry.code, entry.message)

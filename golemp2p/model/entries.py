@@ -24,9 +24,7 @@ class BlobRef(NamedTuple):
 
 Payload: TypeAlias = bytes | BlobRef
 
-FunctionType: TypeAlias = Literal[
-    "pure", "read-local", "write-local", "read-remote", "write-remote", "write-remote-batched"
-]
+FunctionType: TypeAlias = Literal["pure", "read-local", "write-local", "read-remote", "write-remote", "write-remote-batched"]
 
 
 class RetryPolicy(NamedTuple):
@@ -250,6 +248,14 @@ class ComponentVersionAdded(NamedTuple):
     metadata: Payload
 
 
+class Elected(NamedTuple):
+    """* The one entry of a shard's own log: who may append to the shard's logs from here on, and the votes that say so."""
+
+    time_ns: int
+    term: int
+    certificate: bytes
+
+
 Entry: TypeAlias = Any  # one of the classes below; the union is checked by KIND, a closed table
 
 HINTS: frozenset[type] = frozenset(
@@ -266,5 +272,5 @@ KINDS: dict[type, int] = {
     ChangeRetryPolicy: 11, Suspend: 12, Interrupted: 13, Resumed: 14, Exited: 15, Failed: 16, PendingInvocation: 17,
     CancelPendingInvocation: 18, InvocationRefused: 19, GrowMemory: 20, CreateResource: 21, DescribeResource: 22,
     DropResource: 23, Log: 24, Restart: 25, PromiseCompleted: 26, PromiseDeleted: 27, PromiseCreated: 28,
-    ComponentVersionAdded: 64,
+    ComponentVersionAdded: 64, Elected: 65,
 }  # fmt: skip

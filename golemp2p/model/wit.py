@@ -25,9 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-PrimitiveName: TypeAlias = Literal[
-    "bool", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64", "f32", "f64", "char", "string"
-]
+PrimitiveName: TypeAlias = Literal["bool", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64", "f32", "f64", "char", "string"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +93,7 @@ class Unsupported:
     text: str
 
 
-Type: TypeAlias = (
-    Primitive | ListOf | OptionOf | ResultOf | TupleOf | Record | Variant | Enum | Flags | Handle | Unsupported
-)
+Type: TypeAlias = Primitive | ListOf | OptionOf | ResultOf | TupleOf | Record | Variant | Enum | Flags | Handle | Unsupported
 
 
 @dataclass(frozen=True, slots=True)

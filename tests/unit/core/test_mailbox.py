@@ -166,8 +166,7 @@ class Model(RuleBasedStateMachine):
         assert list(self.state.pending) == self.queue
         assert (self.state.running.key if self.state.running else None) == self.running
         outcomes = {
-            key: "completed" if isinstance(outcome, Completed) else outcome.code
-            for key, outcome in self.state.results.items()
+            key: "completed" if isinstance(outcome, Completed) else outcome.code for key, outcome in self.state.results.items()
         }
         assert outcomes == self.done
         if self.running is not None:

@@ -77,9 +77,7 @@ entries_strategy = st.lists(
     ),
     max_size=30,
 )
-ranges_strategy = st.lists(
-    st.tuples(st.integers(1, 30), st.integers(1, 30)).map(lambda r: (min(r), max(r))), max_size=4
-)
+ranges_strategy = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)).map(lambda r: (min(r), max(r))), max_size=4)
 
 
 @given(entries_strategy, ranges_strategy)

@@ -1,0 +1,56 @@
+"""Which mesh this node belongs to. A node that finds no mesh in its storage founds one (S0)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from golemp2p.model.ids import NodeId
+from golemp2p.ports import Clock, RandomBytes, Storage
+from golemp2p.wire.certificate import MESH_KEY_BYTES, Genesis, birth_certificate, found_mesh, load_genesis
+from golemp2p.wire.identity import Signer
+
+GENESIS = "genesis"
+"""Name of the genesis record among the storage's metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshState:
+    """The mesh as this node knows it. ``store_id``: 16 bytes that name this node's storage (S9)."""
+
+    genesis: Genesis
+    signer: Signer
+    store_id: bytes
+
+    @property
+    def node(self) -> NodeId:
+        return NodeId.of(self.signer.public_key)
+
+    @property
+    def mesh_key(self) -> bytes:
+        return self.genesis.mesh_key
+
+    @property
+    def shards_count(self) -> int:
+        return self.genesis.shards_count
+
+    @property
+    def public_name(self) -> str:
+        """Names the mesh without telling its key."""
+        return f"mesh:{self.genesis.mesh_id.hex()}"
+
+    def certify(self, shard: int, term: int) -> bytes:
+        """This node's election, as the only voter."""
+        return birth_certificate(self.signer, self.genesis, shard=shard, store_id=self.store_id, term=term).encoded()
+
+
+async def find_or_found_mesh(
+    storage: Storage, signer: Signer, store_id: bytes, shards_count: int, clock: Clock, random_bytes: RandomBytes
+) -> MeshState:
+    """The mesh in ``storage``; a new one, with ``shards_count`` shards, when there is none. Raises ``DataDamaged``."""
+    recorded = await storage.get_meta(GENESIS)
+    if recorded is None:
+        genesis = found_mesh(signer, mesh_key=random_bytes(MESH_KEY_BYTES), shards_count=shards_count, created_ns=clock.wall_ns())
+        await storage.put_meta(GENESIS, genesis.encoded())
+    else:
+        genesis = load_genesis(recorded)
+    return MeshState(genesis, signer, store_id)

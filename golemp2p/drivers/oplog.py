@@ -1,0 +1,252 @@
+"""Reading and writing one log.
+
+Writing: ``append`` encodes an entry into a buffer and is free of I/O; a flush seals the buffer into one segment and hands it to the
+shard. One flush is under way per log; what is appended meanwhile rides in the next. Whoever needs an entry durable waits with
+``commit`` or leaves a callback with ``when_durable``.
+
+    append append append | flush ........ durable: wake waiters, run callbacks | flush (what came meanwhile) ...
+
+A writer whose flush failed is *broken*: its buffer is gone, every waiter gets the error, and its owner must read the log anew.
+
+Payloads over ``INLINE_BYTES_MAX`` are put in the blob storage before the segment that refers to them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from golemp2p.drivers.shards import Payload, Shards
+from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.model import entries as e
+from golemp2p.model.ids import Key
+from golemp2p.ports import LogHead, Storage
+from golemp2p.wire.entry import decode_payload, encode_entry
+from golemp2p.wire.segment import verify_chain
+
+INLINE_BYTES_MAX = 64 * 1024
+"""Larger payloads are blobs, as in Golem (ARCHITECTURE 12)."""
+
+SEGMENT_BYTES_MAX = 1 << 20
+"""Payload bytes per segment (ARCHITECTURE 12); one entry is always smaller, since its payloads are."""
+
+AUTOFLUSH_BYTES = 256 * 1024
+"""Buffered bytes that start a flush by themselves: bounds what a crash of the node re-executes, and memory."""
+
+NO_HASH = bytes(32)
+
+_PAYLOAD_FIELDS: dict[type, str] = {
+    e.ExportedFunctionInvoked: "request",
+    e.ExportedFunctionCompleted: "response",
+    e.ImportedFunctionInvoked: "response",
+    e.PendingInvocation: "request",
+    e.PromiseCompleted: "data",
+    e.ComponentVersionAdded: "type",
+}
+
+
+class LogWriter:
+    """Appends to one log. ``describe(tail)`` makes the log's head (its ``head_hash`` is filled in by the shard)."""
+
+    __slots__ = (
+        "_blobs",
+        "_buffer",
+        "_buffered_bytes",
+        "_callbacks",
+        "_describe",
+        "_first",
+        "_hash",
+        "_in_flight",
+        "_key",
+        "_shards",
+        "_spawn",
+        "_storage",
+        "_sync_wanted",
+        "broken",
+        "durable",
+        "tail",
+    )
+
+    def __init__(
+        self,
+        key: Key,
+        shards: Shards,
+        storage: Storage,
+        spawn: Callable[..., None],
+        describe: Callable[[int], LogHead],
+        *,
+        tail: int = 1,
+        head_hash: bytes = NO_HASH,
+    ) -> None:
+        self._key = key
+        self._shards = shards
+        self._storage = storage
+        self._spawn = spawn
+        self._describe = describe
+        self._hash = head_hash
+        self.tail = tail
+        self.durable = tail
+        """Entries before this index are durable."""
+        self.broken: Exception | None = None
+        self._first = tail
+        self._buffer: list[bytes] = []
+        self._buffered_bytes = 0
+        self._blobs: list[bytes] = []
+        self._in_flight = False
+        self._sync_wanted = tail
+        self._callbacks: deque[tuple[int, Callable[[Exception | None], None]]] = deque()
+
+    def append(self, entry: e.Entry) -> int:
+        """Add ``entry`` to the buffer; returns its index. Raises the error of a broken writer."""
+        if self.broken is not None:
+            raise self.broken
+        name = _PAYLOAD_FIELDS.get(type(entry))
+        if name is not None:
+            payload = getattr(entry, name)
+            if len(payload) > INLINE_BYTES_MAX and type(payload) is not e.BlobRef:
+                self._blobs.append(payload)
+                entry = entry._replace(**{name: e.BlobRef(hashlib.sha256(payload).digest(), len(payload))})
+        data = encode_entry(entry)
+        self._buffer.append(data)
+        self._buffered_bytes += len(data)
+        index = self.tail
+        self.tail = index + 1
+        if self._buffered_bytes >= AUTOFLUSH_BYTES:
+            self.flush_nowait()
+        return index
+
+    def flush_nowait(self) -> None:
+        """Start making everything appended so far durable."""
+        self._sync_wanted = self.tail
+        if not self._in_flight and self._buffer:
+            self._flush()
+
+    def when_durable(self, callback: Callable[[Exception | None], None]) -> None:
+        """Flush, and call ``callback(None)`` once everything appended so far is durable, or ``callback(error)``."""
+        if self.broken is not None:
+            callback(self.broken)
+        elif self.durable >= self.tail:
+            callback(None)
+        else:
+            self._callbacks.append((self.tail, callback))
+            self.flush_nowait()
+
+    async def commit(self) -> None:
+        """Returns when everything appended so far is durable. Raises the storage's error if it cannot be."""
+        if self.broken is None and self.durable >= self.tail:
+            return
+        outcome: list[Exception | None] = []
+        event = trio.Event()
+
+        def done(error: Exception | None) -> None:
+            outcome.append(error)
+            event.set()
+
+        self.when_durable(done)
+        await event.wait()
+        if outcome[0] is not None:
+            raise outcome[0]
+
+    # -- flushing -------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._in_flight = True
+        if self._blobs:
+            blobs, self._blobs = self._blobs, []
+            self._spawn(self._flush_after_blobs, blobs)
+        else:
+            self._flush_buffer()
+
+    async def _flush_after_blobs(self, blobs: list[bytes]) -> None:
+        try:
+            for blob in blobs:
+                await self._storage.put_blob(blob)
+        except Golemp2pError as error:
+            self._flushed(0, error)
+        else:
+            self._flush_buffer()
+
+    def _flush_buffer(self) -> None:
+        if self._blobs:  # entries that arrived while blobs were written refer to blobs of their own
+            blobs, self._blobs = self._blobs, []
+            self._spawn(self._flush_after_blobs, blobs)
+            return
+        tail = self.tail
+        payloads = _cut(self._first, self._buffer)
+        self._buffer = []
+        self._buffered_bytes = 0
+        self._first = tail
+        self._hash = self._shards.append(
+            self._key, payloads, self._hash, self._describe(tail), lambda error: self._flushed(tail, error)
+        )
+
+    def _flushed(self, tail: int, error: Exception | None) -> None:
+        self._in_flight = False
+        if error is not None:
+            self.broken = error
+            self._buffer = []
+            callbacks, self._callbacks = self._callbacks, deque()
+            for _, callback in callbacks:
+                callback(error)
+            return
+        self.durable = tail
+        if self._buffer and self._sync_wanted > tail:
+            self._flush()
+        callbacks = self._callbacks
+        while callbacks and callbacks[0][0] <= self.durable:
+            callbacks.popleft()[1](None)
+
+
+def _cut(first: int, encoded: list[bytes]) -> list[Payload]:
+    """Pack encoded entries, the first of which has index ``first``, into payloads of at most ``SEGMENT_BYTES_MAX``."""
+    payloads: list[Payload] = []
+    start, size = 0, 0
+    for position, data in enumerate(encoded):
+        if size + len(data) > SEGMENT_BYTES_MAX and position > start:
+            payloads.append(Payload(first + start, position - start, b"".join(encoded[start:position])))
+            start, size = position, 0
+        size += len(data)
+    payloads.append(Payload(first + start, len(encoded) - start, b"".join(encoded[start:])))
+    return payloads
+
+
+async def read_log(storage: Storage, head: LogHead) -> list[e.Entry]:
+    """All entries of a log, checked: hash chain, newest signature, indexes, expected length. Blobs stay references.
+
+    Raises ``DataDamaged``.
+    """
+    stored = await storage.read_segments(head.key)
+    segments = verify_chain(
+        [segment.data for segment in stored],
+        log=head.key,
+        tail=head.tail,
+        head_hash=head.head_hash,
+        check_every_signature=False,
+    )
+    entries: list[e.Entry] = []
+    for number, segment in enumerate(segments):
+        entries += decode_payload(segment.payload, count=segment.count)
+        if number % 512 == 511:
+            await trio.lowlevel.checkpoint()
+    return entries
+
+
+async def inline_payload(storage: Storage, entry: e.Entry) -> e.Entry:
+    """``entry`` with its blob, if it has one, read in. Raises ``DataDamaged``."""
+    name = _PAYLOAD_FIELDS.get(type(entry))
+    if name is None:
+        return entry
+    payload: Any = getattr(entry, name)
+    if type(payload) is not e.BlobRef:
+        return entry
+    data = await storage.get_blob(payload.sha256)
+    if len(data) != payload.size_bytes:
+        raise DataDamaged(f"blob {payload.sha256.hex()}", f"has {len(data)} bytes, {payload.size_bytes} were recorded")
+    return entry._replace(**{name: data})
+
+
+__all__ = ["INLINE_BYTES_MAX", "NO_HASH", "LogWriter", "StorageFailed", "inline_payload", "read_log"]

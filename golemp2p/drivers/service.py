@@ -1,0 +1,396 @@
+"""The service of one node, and how it is put together: ``open_service`` yields the ``LocalClient``.
+
+LocalClient -> Workers -> Worker -> Execution -> guests
+            \\-> Components         \\-> LogWriter -> Shards -> storage
+                 Timers -> Workers
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from golemp2p.client import NodeInfo, OplogPage, WorkersPage
+from golemp2p.drivers.components import Components, LoadedComponent
+from golemp2p.drivers.listing import matches
+from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
+from golemp2p.drivers.oplog import inline_payload, read_log
+from golemp2p.drivers.settings import ServiceSettings
+from golemp2p.drivers.shards import SHARD, Shards
+from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of
+from golemp2p.drivers.timers import Timers
+from golemp2p.drivers.worker import Worker
+from golemp2p.drivers.workers import Workers
+from golemp2p.errors import (
+    Draining,
+    InvalidName,
+    InvocationNotFound,
+    PayloadTooLarge,
+    WorkerInterrupted,
+    WorkerNotFound,
+)
+from golemp2p.model.ids import IDEMPOTENCY_KEY_BYTES_MAX, ComponentId, WorkerId
+from golemp2p.model.wit import Function, Handle, Type
+from golemp2p.model.worker import ComponentInfo, InvocationResult, WorkerEvent, WorkerFilter, WorkerMetadata
+from golemp2p.ports import Clock, CompilationState, Guests, RandomBytes, Storage
+from golemp2p.values.cbor import dumps
+from golemp2p.values.names import ResolvedFunction
+from golemp2p.values.params import decode_params
+from golemp2p.wire.identity import Signer
+
+PAGE_MAX = 1000
+"""Workers or entries in one page."""
+
+
+class LocalClient:
+    """Serves ``golemp2p.client.Client`` from this node. Made by ``open_service``."""
+
+    def __init__(
+        self,
+        *,
+        settings: ServiceSettings,
+        storage: Storage,
+        guests: Guests,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        mesh: MeshState,
+        shards: Shards,
+        components: Components,
+        workers: Workers,
+        timers: Timers,
+        version: str,
+    ) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._guests = guests
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._mesh = mesh
+        self._shards = shards
+        self._components = components
+        self._workers = workers
+        self._timers = timers
+        self._version = version
+        self._started_ns = clock.wall_ns()
+        self._draining = False
+
+    # -- components -----------------------------------------------------------------------------------------------------
+
+    async def add_component(
+        self, name: str, wasm: bytes, *, ephemeral: bool = False, env: dict[str, str] | None = None
+    ) -> ComponentInfo:
+        return await self._components.add(name, wasm, ephemeral=ephemeral, env=env or {})
+
+    async def update_component(
+        self, component: ComponentId, wasm: bytes, *, ephemeral: bool | None = None, env: dict[str, str] | None = None
+    ) -> ComponentInfo:
+        return await self._components.update(component, wasm, ephemeral=ephemeral, env=env)
+
+    async def components(self, name: str | None = None) -> list[ComponentInfo]:
+        return self._components.all() if name is None else self._components.by_name(name)
+
+    async def component_versions(self, component: ComponentId) -> list[ComponentInfo]:
+        return list(self._components.versions(component))
+
+    async def component(self, component: ComponentId, version: int | None = None) -> ComponentInfo:
+        return self._components.version(component, version)
+
+    async def component_file(self, component: ComponentId, version: int | None = None) -> Path:
+        return await self._components.file(self._components.version(component, version))
+
+    def compilation(self, sha256: bytes) -> CompilationState | None:
+        return self._guests.compilation(sha256)
+
+    # -- invoking -------------------------------------------------------------------------------------------------------
+
+    async def invoke(
+        self,
+        component: ComponentId,
+        worker: str | None,
+        function: str,
+        params: Any,
+        *,
+        idempotency_key: str | None = None,
+    ) -> InvocationResult:
+        key, found, resolved, request = await self._prepare(component, worker, function, params, idempotency_key)
+        waiter = found.submit(key, resolved.canonical, request)
+        if waiter is None:
+            value = await found.recorded(key)
+        else:
+            try:
+                value = await waiter.wait()
+            except trio.Cancelled:
+                found.forget(key, waiter)
+                raise
+        return InvocationResult(_result_type(resolved), value, found.id)
+
+    async def enqueue(
+        self,
+        component: ComponentId,
+        worker: str | None,
+        function: str,
+        params: Any,
+        *,
+        idempotency_key: str | None = None,
+    ) -> WorkerId:
+        key, found, resolved, request = await self._prepare(component, worker, function, params, idempotency_key)
+        waiter = found.submit(key, resolved.canonical, request)
+        if waiter is not None:
+            found.forget(key, waiter)
+        await found.writer.commit()
+        return found.id
+
+    async def _prepare(
+        self, component: ComponentId, worker: str | None, function: str, params: Any, key: str | None
+    ) -> tuple[str, Worker, ResolvedFunction, bytes]:
+        """Everything that can be wrong with an invocation is found here, before anything changes."""
+        if self._draining:
+            raise Draining("this node is shutting down; try again in a moment, or another node", 1.0)
+        key = self._checked_key(key)
+        identity = WorkerId(component, worker if worker is not None else str(self._uuid()))
+        found = self._workers.in_memory(identity) or await self._workers.lookup(identity)
+        version = self._components.latest(component).version if found is None else found.create.component_version
+        loaded = await self._components.loaded(component, version)
+        resolved, request = self._encode_request(loaded, identity, function, params)
+        if found is None:
+            found = await self._workers.lookup(identity) or await self._workers.create(identity, version)
+        elif found.gone:
+            found = await self._workers.find(identity)
+        return key, found, resolved, request
+
+    def _encode_request(
+        self, loaded: LoadedComponent, worker: WorkerId, function: str, params: Any
+    ) -> tuple[ResolvedFunction, bytes]:
+        resolved = loaded.function(function)
+        request = dumps(_arguments(resolved, params, worker))
+        if len(request) > self._settings.invocation_bytes_max:
+            raise PayloadTooLarge(f"the arguments take {len(request)} bytes, the limit is {self._settings.invocation_bytes_max}")
+        return resolved, request
+
+    def _checked_key(self, key: str | None) -> str:
+        if key is None:
+            return str(self._uuid())
+        if not 1 <= len(key.encode("utf-8", "surrogatepass")) <= IDEMPOTENCY_KEY_BYTES_MAX or not key.isprintable():
+            raise InvalidName(f"an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable characters")
+        return key
+
+    def _uuid(self) -> uuid.UUID:
+        return uuid.UUID(bytes=self._random_bytes(16), version=4)
+
+    # -- workers --------------------------------------------------------------------------------------------------------
+
+    async def create_worker(
+        self, worker: WorkerId, *, args: Sequence[str] = (), env: dict[str, str] | None = None
+    ) -> WorkerMetadata:
+        version = self._components.latest(worker.component).version
+        found = await self._workers.create(worker, version, args=args, env=(env or {}).items())
+        await found.writer.commit()
+        return metadata_of(worker, found.state)
+
+    async def worker(self, worker: WorkerId) -> WorkerMetadata:
+        self._components.latest(worker.component)
+        found = self._workers.in_memory(worker)
+        if found is not None:
+            return metadata_of(worker, found.state)
+        head = await self._storage.head(worker.key)
+        if head is None:
+            raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
+        return metadata_from(head)
+
+    async def workers(
+        self, component: ComponentId, *, filter: WorkerFilter | None = None, cursor: str | None = None, count: int = 50
+    ) -> WorkersPage:
+        self._components.latest(component)
+        prefix = f"{component}/"
+        after = prefix + cursor if cursor else ""
+        heads = await self._storage.heads(WORKER, prefix=prefix, after=after, count=min(max(count, 1), PAGE_MAX))
+        found = []
+        for head in heads:
+            worker = worker_of(head)
+            live = self._workers.in_memory(worker)
+            metadata = metadata_of(worker, live.state) if live is not None else metadata_from(head)
+            if filter is None or matches(filter, metadata):
+                found.append(metadata)
+        full = len(heads) == min(max(count, 1), PAGE_MAX)
+        return WorkersPage(tuple(found), worker_of(heads[-1]).name if full else None)
+
+    async def delete_worker(self, worker: WorkerId) -> None:
+        self._components.latest(worker.component)
+        await self._workers.delete(worker)
+
+    async def interrupt_worker(self, worker: WorkerId, *, recover_immediately: bool = False) -> None:
+        await (await self._workers.find(worker)).interrupt(recover_immediately=recover_immediately)
+
+    async def resume_worker(self, worker: WorkerId) -> None:
+        await (await self._workers.find(worker)).resume()
+
+    async def cancel_invocation(self, worker: WorkerId, idempotency_key: str) -> bool:
+        canceled = await (await self._workers.find(worker)).cancel_pending(idempotency_key)
+        if canceled is None:
+            raise InvocationNotFound(f"worker {worker.name!r} knows no invocation with key {idempotency_key!r}")
+        return canceled
+
+    async def complete_promise(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool:
+        return await (await self._workers.find(worker)).complete_promise(oplog_index, data)
+
+    async def oplog(self, worker: WorkerId, *, first: int = 1, count: int = 100) -> OplogPage:
+        found = self._workers.in_memory(worker)
+        if found is not None:
+            await found.writer.commit()
+        head = await self._storage.head(worker.key)
+        if head is None:
+            raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
+        entries = await read_log(self._storage, head)
+        first = max(first, 1)
+        page = entries[first - 1 : first - 1 + min(max(count, 1), PAGE_MAX)]
+        inlined = [(first + n, await inline_payload(self._storage, entry)) for n, entry in enumerate(page)]
+        next_index = first + len(page) if first - 1 + len(page) < len(entries) else None
+        info = self._components.version(worker.component, entries[0].component_version)
+        return OplogPage(tuple(inlined), next_index, first, len(entries), info)
+
+    @asynccontextmanager
+    async def connect(self, worker: WorkerId) -> AsyncIterator[AsyncIterator[WorkerEvent]]:
+        version = self._components.latest(worker.component).version
+        found = await self._workers.lookup(worker) or await self._workers.create(worker, version)
+        stream = found.events()
+        events, listener = stream.listen()
+        try:
+            yield events
+        finally:
+            stream.leave(listener)
+
+    # -- the node -------------------------------------------------------------------------------------------------------
+
+    def node_info(self) -> NodeInfo:
+        return NodeInfo(str(self._mesh.node), self._version, self._mesh.public_name, self._started_ns)
+
+    def statistics(self) -> dict[str, float]:
+        return {
+            **self._workers.statistics(),
+            **self._guests.statistics(),
+            **_storage_statistics(self._storage),
+            "components": float(len(self._components.all())),
+            "segments_sealed_total": float(self._shards.segments_total),
+            "shards_active": float(self._shards.active_count),
+            "timers_fired_total": float(self._timers.fired_total),
+        }
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new invocations; wait for those under way, at most ``timeout_s``; make everything durable."""
+        self._draining = True
+        with trio.move_on_after(timeout_s):
+            await self._workers.drain()
+        await self._workers.flush()
+
+    async def stop_workers(self) -> None:
+        """Every execution ends here; what is journalled goes on after the next start."""
+        reason = WorkerInterrupted("the node is stopping; the invocation goes on when it is back")
+        for worker in list(self._workers.loaded_workers()):
+            await worker.stop(reason)
+
+
+def _arguments(resolved: ResolvedFunction, params: Any, worker: WorkerId) -> tuple[Any, ...]:
+    """The checked arguments of an invocation, from its JSON ``params``."""
+    function = resolved.function
+    if resolved.kind == "drop" or function is None:
+        assert resolved.resource is not None
+        handle = () if resolved.indexed is not None else (("self", Handle(resolved.resource, owned=True)),)
+        return decode_params(Function("drop", handle, None), params, worker=worker)
+    if resolved.indexed is not None and resolved.kind == "constructor":
+        return decode_params(Function(function.name, (), None), params, worker=worker)
+    return decode_params(function, params, skip_self=resolved.indexed is not None, worker=worker)
+
+
+def _result_type(resolved: ResolvedFunction) -> Type | None:
+    return resolved.function.result if resolved.function is not None else None
+
+
+def _storage_statistics(storage: Storage) -> dict[str, float]:
+    statistics = getattr(storage, "statistics", None)
+    return {} if statistics is None else {f"storage_{name}": float(value) for name, value in statistics().items()}
+
+
+@asynccontextmanager
+async def open_service(
+    *,
+    storage: Storage,
+    guests: Guests,
+    signer: Signer,
+    store_id: bytes,
+    settings: ServiceSettings,
+    files_dir: Path,
+    scratch_dir: Path,
+    clock: Clock,
+    random_bytes: RandomBytes,
+    version: str,
+) -> AsyncIterator[LocalClient]:
+    """Start everything a node does except listening. On leaving, executions are stopped and the logs flushed; call
+    ``LocalClient.drain`` before for a soft landing."""
+    mesh = await find_or_found_mesh(storage, signer, store_id, settings.shards_count, clock, random_bytes)
+    shards = Shards(
+        storage,
+        signer,
+        mesh.certify,
+        clock,
+        mesh.shards_count,
+        await storage.shards(),
+        await storage.heads(SHARD, count=mesh.shards_count),
+    )
+    async with trio.open_nursery() as nursery:
+        spawn = nursery.start_soon
+        timers = Timers(storage, clock, settings.resume_concurrency, worker_of)
+        components = Components(
+            mesh=mesh.mesh_key,
+            storage=storage,
+            shards=shards,
+            guests=guests,
+            clock=clock,
+            spawn=spawn,
+            scratch_dir=scratch_dir,
+            bytes_max=settings.component_bytes_max,
+        )
+        await components.start()
+        workers = Workers(
+            settings=settings,
+            storage=storage,
+            shards=shards,
+            components=components,
+            clock=clock,
+            random_bytes=random_bytes,
+            spawn=spawn,
+            files_dir=files_dir,
+            node_name=str(mesh.node),
+            timer_set=timers.set,
+        )
+        client = LocalClient(
+            settings=settings,
+            storage=storage,
+            guests=guests,
+            clock=clock,
+            random_bytes=random_bytes,
+            mesh=mesh,
+            shards=shards,
+            components=components,
+            workers=workers,
+            timers=timers,
+            version=version,
+        )
+        spawn(workers.resume_open_work)
+        spawn(workers.run_sweeper)
+        spawn(timers.run, workers.wake)
+        try:
+            yield client
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_DEADLINE_S):
+                await workers.flush()
+                await client.stop_workers()
+            nursery.cancel_scope.cancel()
+
+
+STOP_DEADLINE_S = 5.0
+"""How long leaving the service may take once nobody waits for it any more."""

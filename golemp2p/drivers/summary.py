@@ -1,0 +1,98 @@
+"""A log's head: what listings and a restarting node must know of a worker without reading its log.
+
+The summary is a CBOR array, written with every segment, so it is kept small and flat.
+"""
+
+from __future__ import annotations
+
+from golemp2p.core.worker_state import WorkerState
+from golemp2p.errors import DataDamaged
+from golemp2p.model.ids import ComponentId, WorkerId
+from golemp2p.model.worker import OwnedResource, WorkerMetadata, WorkerStatus
+from golemp2p.ports import LogHead
+from golemp2p.values.cbor import dumps, loads
+
+WORKER = "worker"
+
+
+def head_of(worker: WorkerId, shard: int, state: WorkerState) -> LogHead:
+    """The head that goes with everything appended so far; its hash is filled in by whoever seals."""
+    assert state.create is not None
+    return LogHead(
+        key=worker.key,
+        kind=WORKER,
+        identity=str(worker),
+        shard=shard,
+        tail=state.tail,
+        head_hash=b"",
+        has_open_work=state.has_open_work,
+        wake_ns=state.wake_ns if state.suspended else None,
+        summary=_encode(state),
+    )
+
+
+def worker_of(head: LogHead) -> WorkerId:
+    component, _, name = head.identity.partition("/")
+    return WorkerId(ComponentId.parse(component), name)
+
+
+def metadata_of(worker: WorkerId, state: WorkerState) -> WorkerMetadata:
+    """As users see it."""
+    create = state.create
+    assert create is not None
+    return WorkerMetadata(
+        worker=worker,
+        args=tuple(create.args),
+        env=tuple((name, value) for name, value in create.env),
+        status=state.status,
+        component_version=create.component_version,
+        retry_count=state.failures,
+        pending_invocations=len(state.pending),
+        created_ns=create.time_ns,
+        last_error=state.last_error,
+        component_size=create.component_size,
+        memory_bytes=state.memory_bytes,
+        resources=tuple(state.resources.items()),
+    )
+
+
+def metadata_from(head: LogHead) -> WorkerMetadata:
+    """The same, from the head alone. Raises ``DataDamaged``."""
+    try:
+        create, status, retries, pending, error, memory, resources = loads(head.summary)
+        created_ns, version, size, args, env = create
+        return WorkerMetadata(
+            worker=worker_of(head),
+            args=tuple(args),
+            env=tuple((name, value) for name, value in env),
+            status=WorkerStatus(status),
+            component_version=version,
+            retry_count=retries,
+            pending_invocations=pending,
+            created_ns=created_ns,
+            last_error=error,
+            component_size=size,
+            memory_bytes=memory,
+            resources=tuple(
+                (number, OwnedResource(created, name, tuple(params) if params is not None else None))
+                for number, created, name, params in resources
+            ),
+        )
+    except (ValueError, TypeError) as error:
+        raise DataDamaged(f"{head.kind} {head.identity}", f"its summary cannot be read: {error}") from error
+
+
+def _encode(state: WorkerState) -> bytes:
+    create = state.create
+    assert create is not None
+    return dumps(
+        (
+            (create.time_ns, create.component_version, create.component_size, create.args, create.env),
+            state.status.value,
+            state.failures,
+            len(state.pending),
+            state.last_error,
+            state.memory_bytes,
+            [(number, *resource) for number, resource in state.resources.items()],
+        )
+    )

@@ -1,0 +1,551 @@
+"""One worker, loaded: its log, its queue, its execution, and those who wait for its results.
+
+    accept -> (pending) -> invoked -> ... host calls ... -> completed -> durable -> the caller gets its answer
+                 ^                                              |
+                 '---------- next invocation starts meanwhile --'        (S6: only answers wait for the commit)
+
+A worker's task exists only while it has something to do. When an execution dies (trap, interrupt, suspension) it is dropped and,
+if there is a next one, the log is replayed into a new instance. A worker whose log cannot be written is *broken*: all its waiters
+get the storage's error, and the node forgets this object and reads the log anew on next use.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from golemp2p.core.mailbox import Admission, Mailbox
+from golemp2p.core.retry import delay_before_retry
+from golemp2p.core.worker_state import Invocation, Refused, WorkerState
+from golemp2p.drivers.events import EventStream
+from golemp2p.drivers.execution import Execution
+from golemp2p.drivers.failures import failure_from, refusal_of
+from golemp2p.drivers.journal import WorkerJournal
+from golemp2p.drivers.oplog import LogWriter
+from golemp2p.errors import (
+    DataDamaged,
+    Golemp2pError,
+    GuestExited,
+    InvalidState,
+    PromiseNotFound,
+    ValueMismatch,
+    WorkerFailure,
+    WorkerInterrupted,
+    WorldError,
+)
+from golemp2p.model import entries as e
+from golemp2p.model.ids import WorkerId
+from golemp2p.model.worker import WorkerEvent, WorkerStatus
+from golemp2p.ports import Suspended
+
+if TYPE_CHECKING:
+    from golemp2p.drivers.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+PROMISE_GRACE_S = 0.2
+"""How long a wait for a promise keeps the instance: long enough for an answer that is on its way."""
+
+LOG_CHARS_MAX = 16 * 1024
+"""Longer output is recorded in pieces: an entry is bounded."""
+
+
+class Waiter:
+    """Somebody waiting for the outcome of one invocation."""
+
+    __slots__ = ("_event", "error", "value")
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def settle(self, value: Any, error: Exception | None) -> None:
+        self.value, self.error = value, error
+        self._event.set()
+
+    async def wait(self) -> Any:
+        """The value, or the error raised. Each waiter raises its own copy: tracebacks are not shared."""
+        await self._event.wait()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Worker:
+    """``node`` is the table this worker lives in. Built from the entries of its log (at least ``Create``)."""
+
+    __slots__ = (
+        "_awaited_promise",
+        "_events",
+        "_execution",
+        "_mailbox",
+        "_promise_events",
+        "_restart_asked",
+        "_scope",
+        "_task_running",
+        "_time_offset",
+        "_unread",
+        "_waiters",
+        "create",
+        "current_key",
+        "gone",
+        "id",
+        "last_used",
+        "node",
+        "state",
+        "writer",
+    )
+
+    def __init__(self, node: Workers, worker: WorkerId, state: WorkerState, writer: LogWriter, entries: list[e.Entry]) -> None:
+        assert state.create is not None
+        self.node = node
+        self.id = worker
+        self.state = state
+        self.writer = writer
+        self.create = state.create
+        self.current_key: str | None = None
+        self.gone = False
+        self.last_used = node.clock.monotonic_ns()
+        self._mailbox = Mailbox(state, node.settings.queue_max)
+        self._waiters: dict[str, list[Waiter]] = {}
+        self._promise_events: dict[int, trio.Event] = {}
+        self._awaited_promise: int | None = None
+        self._events: EventStream | None = None
+        self._execution: Execution | None = None
+        self._unread: list[e.Entry] | None = entries
+        self._scope: trio.CancelScope | None = None
+        self._task_running = False
+        self._restart_asked = False
+        self._time_offset = max(node.clock.wall_ns(), state.last_time_ns) - node.clock.monotonic_ns()
+
+    # -- what executions use --------------------------------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """The worker's clock: wall time when it was loaded, monotonic from there, never before its last entry."""
+        return self._time_offset + self.node.clock.monotonic_ns()
+
+    def append(self, entry: e.Entry) -> int:
+        self.state.apply(entry)
+        return self.writer.append(entry)
+
+    async def commit_for_effect(self) -> None:
+        """S6: everything an effect depends on is durable. Ephemeral workers do not wait."""
+        if self.create.ephemeral:
+            self.writer.flush_nowait()
+        else:
+            await self.writer.commit()
+
+    @property
+    def files_root(self) -> Path:
+        return self.node.files_dir / self.id.key.digest.hex()
+
+    @property
+    def retry_policy(self) -> e.RetryPolicy:
+        return self.state.retry_policy or self.node.settings.retry_policy
+
+    def environment(self) -> tuple[tuple[str, str], ...]:
+        """Worker env, then what golem adds, in the order guests see it (component env was merged at creation)."""
+        create = self.create
+        return (
+            *create.env,
+            ("GOLEM_WORKER_NAME", create.worker_name),
+            ("GOLEM_COMPONENT_ID", create.component_id),
+            ("GOLEM_COMPONENT_VERSION", str(create.component_version)),
+        )
+
+    def suspend_after_s(self) -> float:
+        return float("inf") if self.create.ephemeral else self.node.suspend_after_s()
+
+    def log(self, journal: WorkerJournal, level: str, context: str, message: str) -> None:
+        time_ns = self.now_ns()
+        kind = level if level in ("stdout", "stderr") else "log"
+        for start in range(0, max(len(message), 1), LOG_CHARS_MAX):
+            before = self.state.tail
+            part = message[start : start + LOG_CHARS_MAX]
+            journal.note(e.Log(time_ns, level, context[:LOG_CHARS_MAX], part))
+            if self.state.tail != before:  # else it was recorded and shown by an earlier execution
+                self._publish(WorkerEvent(kind, time_ns, level=level, context=context, message=part))
+
+    # -- what the node uses ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_busy(self) -> bool:
+        """Must stay in memory: a task, waiters, listeners or unwritten entries."""
+        listening = self._events is not None and self._events.has_listeners
+        return bool(
+            self._task_running or self._waiters or self._promise_events or listening or self.writer.durable < self.writer.tail
+        )
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._execution.memory_bytes if self._execution is not None else 0
+
+    @property
+    def is_instantiated(self) -> bool:
+        return self._execution is not None
+
+    def events(self) -> EventStream:
+        if self._events is None:
+            self._events = EventStream()
+        return self._events
+
+    def submit(self, key: str, function: str, request: bytes) -> Waiter | None:
+        """Accept an invocation, or join the one that has this key. Returns who to wait for, ``None`` when the outcome is
+        recorded already (ask ``recorded``). Raises as ``Mailbox.admit``."""
+        self.last_used = self.node.clock.monotonic_ns()
+        ready = self._execution is not None and not self._task_running and self.state.status is WorkerStatus.IDLE
+        admission = self._mailbox.admit(key, ready=ready)
+        if admission is Admission.KNOWN:
+            return None
+        if admission is not Admission.JOINED:
+            if self.state.interrupted:
+                self.append(e.Resumed(self.now_ns()))
+            if admission is Admission.START:
+                self.append(e.ExportedFunctionInvoked(self.now_ns(), function, key, request))
+            else:
+                self.append(e.PendingInvocation(self.now_ns(), function, key, request))
+            self.wake()
+        waiter = Waiter()
+        self._waiters.setdefault(key, []).append(waiter)
+        return waiter
+
+    def forget(self, key: str, waiter: Waiter) -> None:
+        """A waiter gave up; the invocation goes on."""
+        waiters = self._waiters.get(key)
+        if waiters is not None and waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[key]
+
+    async def recorded(self, key: str) -> Any:
+        """The outcome of a finished invocation: its value, or its error raised."""
+        outcome = self.state.results[key]
+        await self.writer.commit()
+        if isinstance(outcome, Refused):
+            raise failure_from(outcome)
+        return await self.node.recorded_result(self.id, outcome.at)
+
+    def wake(self) -> None:
+        """Start the task, if there is something to do and it does not run."""
+        if self._task_running or self.gone:
+            return
+        state = self.state
+        if state.failed is not None or state.exited is not None or state.interrupted:
+            return
+        if state.running is None and not state.pending:
+            return
+        if state.suspended and state.running is not None:
+            return
+        self._task_running = True
+        self.node.spawn(self._run)
+
+    def wake_from_timer(self) -> None:
+        """The time the worker waits for has come."""
+        if self.state.suspended and not self.gone:
+            self.append(e.Resumed(self.now_ns()))  # rides in the next segment; until then the timer is still in the head
+        self.wake()
+
+    async def cancel_pending(self, key: str) -> bool | None:
+        """True: canceled. False: started, or finished. ``None``: unknown key."""
+        if key in self.state.pending:
+            self.append(e.CancelPendingInvocation(self.now_ns(), key))
+            self._settle_when_durable([key], None, refusal_of(self.state.results[key]))
+            await self.writer.commit()
+            return True
+        if key in self.state.results or self._mailbox.is_waiting(key):
+            return False
+        return None
+
+    async def interrupt(self, *, recover_immediately: bool) -> None:
+        """Stop the execution. ``recover_immediately``: replay and go on, as after a crash; nobody who waits notices."""
+        state = self.state
+        if recover_immediately:
+            if self._task_running and self._scope is not None:
+                self._restart_asked = True
+                self._scope.cancel()
+            else:
+                self._drop_execution()
+            return
+        if state.status in (WorkerStatus.IDLE, WorkerStatus.FAILED, WorkerStatus.EXITED, WorkerStatus.INTERRUPTED):
+            return
+        self.append(e.Interrupted(self.now_ns()))
+        if self._scope is not None:
+            self._scope.cancel()
+        keys = list(self._waiters)
+        self._settle_when_durable(keys, None, WorkerInterrupted("Interrupted via the Golem API"))
+        await self.writer.commit()
+
+    async def resume(self) -> None:
+        """Let an interrupted or suspended worker go on."""
+        state = self.state
+        if state.status not in (
+            WorkerStatus.INTERRUPTED,
+            WorkerStatus.SUSPENDED,
+            WorkerStatus.IDLE,
+            WorkerStatus.RUNNING,
+        ):
+            raise InvalidState(f"worker {self.id} is {state.status.value}; only interrupted, suspended or idle ones resume")
+        if state.interrupted or state.suspended:
+            self.append(e.Resumed(self.now_ns()))
+        self.wake()
+        await self.writer.commit()
+
+    def unload(self) -> None:
+        """Drop the instance; the log remembers. Only when not busy."""
+        self._drop_execution()
+
+    async def stop(self, error: Exception) -> None:
+        """Stop for good (deletion, shutdown): cancel, wait for the task to end, settle every waiter with ``error``."""
+        self.gone = True
+        if self._scope is not None:
+            self._scope.cancel()
+        while self._task_running:
+            await self.node.task_ended.park()
+        self._drop_execution()
+        self._settle(list(self._waiters), None, error)
+        if self._events is not None:
+            self._events.close()
+
+    # -- promises -------------------------------------------------------------------------------------------------------
+
+    async def promise_value(self, index: int) -> bytes | None:
+        """``None`` while not completed. Raises ``PromiseNotFound``."""
+        if index not in self.state.promises:
+            raise PromiseNotFound(f"worker {self.id} has no promise at oplog index {index}")
+        payload = self.state.promises[index]
+        if payload is None:
+            return None
+        return await self.node.storage.get_blob(payload.sha256) if isinstance(payload, e.BlobRef) else payload
+
+    async def wait_promise(self, index: int, waiting: Worker) -> bytes:
+        """The value of a promise; one's own is waited for unloaded, after a short grace."""
+        value = await self.promise_value(index)
+        while value is None:
+            event = self._promise_events.setdefault(index, trio.Event())
+            own = waiting is self and not self.create.ephemeral
+            with trio.move_on_after(PROMISE_GRACE_S if own else float("inf")):
+                await event.wait()
+            value = await self.promise_value(index)
+            if value is None and own:
+                self._awaited_promise = index
+                raise Suspended(None)
+        return value
+
+    async def complete_promise(self, index: int, data: bytes) -> bool:
+        """True when this call completed it; durable on return, either way."""
+        first = await self.promise_value(index) is None
+        if first:
+            self.append(e.PromiseCompleted(self.now_ns(), index, data))
+        await self.writer.commit()
+        if first:
+            event = self._promise_events.pop(index, None)
+            if event is not None:
+                event.set()
+            self.wake()
+        return first
+
+    async def delete_promise(self, index: int) -> None:
+        if index in self.state.promises:
+            self.append(e.PromiseDeleted(self.now_ns(), index))
+            await self.writer.commit()
+
+    # -- the task -------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            again = not self.gone
+            while again:
+                with trio.CancelScope() as scope:
+                    self._scope = scope
+                    again = await self._attempt()
+                if scope.cancelled_caught:
+                    again = self._interrupted()
+        except WorldError as error:  # the log cannot be written any more
+            self._break(error)
+        except BaseException:
+            self._drop_execution()
+            raise
+        finally:
+            self._scope = None
+            self._task_running = False
+            self.current_key = None
+            self.last_used = self.node.clock.monotonic_ns()
+            self.node.worker_rested(self)
+        self.wake()
+
+    async def _attempt(self) -> bool:
+        """One execution, as long as it lives and has work. True: try again with a new one."""
+        try:
+            while self.state.running is not None or self.state.pending:
+                if self._execution is None:
+                    await self._revive()
+                else:
+                    await self._run_next(self._execution)
+        except Suspended as suspended:
+            return self._suspend(suspended)
+        except GuestExited as exited:
+            self._exit(exited)
+        except WorkerFailure as failure:
+            return await self._fail(failure)
+        except (WorldError, DataDamaged) as error:
+            self._break(error)
+        except Exception as error:  # a bug of ours: this worker stops loudly, the node goes on
+            logger.exception("worker_crashed", extra={"worker": str(self.id)})
+            return await self._fail(WorkerFailure(f"internal error: {error!r}"))
+        return False
+
+    async def _revive(self) -> None:
+        """A new instance, replayed to where the log ends; an invocation that was under way is finished on the way."""
+        entries, self._unread = self._unread, None
+        if entries is None and not self.create.ephemeral:
+            await self.writer.commit()
+            entries = await self.node.read_entries(self.id)
+        component = await self.node.components.loaded(self.id.component, self.create.component_version)
+        self._execution = await Execution.start(self, component, entries or [])
+        await self._execution.replay()
+
+    async def _run_next(self, execution: Execution) -> None:
+        invocation = self.state.running or self._mailbox.next()
+        assert invocation is not None
+        if self.state.running is None:
+            self.append(e.ExportedFunctionInvoked(self.now_ns(), invocation.function, invocation.key, invocation.request))
+        self._announce(invocation)
+        try:
+            value, response = await execution.run(invocation.function, invocation.request)
+        except ValueMismatch as error:
+            self.refuse(invocation.key, error)
+        else:
+            self.complete(invocation.function, value, response)
+        if self.create.ephemeral:
+            self._drop_execution()
+
+    def _announce(self, invocation: Invocation) -> None:
+        self.current_key = invocation.key
+        if self._events is not None:
+            self._publish(
+                WorkerEvent("invocation-start", self.now_ns(), function=invocation.function, idempotency_key=invocation.key)
+            )
+
+    def complete(self, function: str, value: Any, response: bytes) -> None:
+        """The running invocation has its result; callers get it when it is durable."""
+        assert self.state.running is not None
+        key = self.state.running.key
+        self.append(e.ExportedFunctionCompleted(self.now_ns(), response, 0))
+        self.node.invocations_total += 1
+        if self._events is not None:
+            self._publish(WorkerEvent("invocation-finished", self.now_ns(), function=function, idempotency_key=key))
+        self._settle_when_durable([key], value, None)
+
+    def refuse(self, key: str, error: Golemp2pError) -> None:
+        """The running invocation ends with an error that leaves the worker usable."""
+        self.append(e.InvocationRefused(self.now_ns(), key, error.code, str(error)))
+        self._settle_when_durable([key], None, error)
+
+    # -- ends of an execution -------------------------------------------------------------------------------------------
+
+    def _interrupted(self) -> bool:
+        """The execution was cancelled; True when it is to be replayed at once."""
+        self._drop_execution()
+        again, self._restart_asked = self._restart_asked and not self.gone, False
+        if again:
+            self.append(e.Restart(self.now_ns()))
+        return again
+
+    def _suspend(self, suspended: Suspended) -> bool:
+        """Unload until a timer or a promise wakes the worker. True when the promise was completed meanwhile."""
+        self._drop_execution()
+        wake_ns = suspended.wake_ns
+        if wake_ns is None and self.state.promises.get(self._awaited_promise or 0) is not None:
+            return True
+        self.append(e.Suspend(self.now_ns(), wake_ns))
+        if wake_ns is None:
+            self.writer.flush_nowait()
+        else:
+            self.writer.when_durable(lambda error: None if error else self.node.timer_set(wake_ns))
+        return False
+
+    def _exit(self, exited: GuestExited) -> None:
+        self._drop_execution()
+        keys = self._open_keys()
+        self.append(e.Exited(self.now_ns(), exited.status))
+        self._settle_when_durable(keys, None, exited)
+
+    async def _fail(self, failure: WorkerFailure) -> bool:
+        """Record the failure; True when it is to be tried again, after the policy's delay."""
+        self._drop_execution()
+        delay = None
+        if not self.create.ephemeral:
+            sample = int.from_bytes(self.node.random_bytes(4), "big") / 2**32
+            delay = delay_before_retry(self.retry_policy, self.state.failures + 1, failure.code, sample)
+        keys = self._open_keys()
+        self.append(e.Failed(self.now_ns(), failure.code, str(failure), delay is not None))
+        logger.warning(
+            "execution_failed",
+            extra={"worker": str(self.id), "code": failure.code, "error": str(failure), "retry_in_s": delay},
+        )
+        if delay is None:
+            self.node.failures_total += 1
+            self._settle_when_durable(keys, None, failure)
+            return False
+        self.writer.flush_nowait()
+        await trio.sleep(delay)
+        return True
+
+    def _break(self, error: Exception) -> None:
+        """The log cannot be written or read: this object is of no more use."""
+        logger.error("worker_broken", extra={"worker": str(self.id), "error": str(error)})
+        self._drop_execution()
+        self.gone = True
+        self.node.forget(self)
+        self._settle(list(self._waiters), None, error)
+        if self._events is not None:
+            self._events.close()
+
+    def _drop_execution(self) -> None:
+        execution, self._execution = self._execution, None
+        if execution is not None:
+            execution.close()
+
+    def _open_keys(self) -> list[str]:
+        running = self.state.running
+        return [*([running.key] if running is not None else []), *self.state.pending]
+
+    # -- outcomes -------------------------------------------------------------------------------------------------------
+
+    def _settle_when_durable(self, keys: list[str], value: Any, error: Exception | None) -> None:
+        if self.create.ephemeral:
+            self._settle(keys, value, error)
+            self.writer.flush_nowait()
+            return
+
+        def durable(failure: Exception | None) -> None:
+            if failure is not None and not self.gone:
+                self._break(failure)
+            self._settle(keys, value, failure or error)
+
+        self.writer.when_durable(durable)
+
+    def _settle(self, keys: list[str], value: Any, error: Exception | None) -> None:
+        for key in keys:
+            for waiter in self._waiters.pop(key, ()):
+                waiter.settle(value, error)
+
+    def _publish(self, event: WorkerEvent) -> None:
+        """Show an event once what it tells of is durable (S6)."""
+        stream = self.events()
+        if stream.has_listeners and not self.create.ephemeral:
+            self.writer.when_durable(lambda error: None if error else stream.publish(event))
+        else:
+            stream.publish(event)
+
+
+def rebuild(entries: list[e.Entry]) -> WorkerState:
+    """The state a log tells of."""
+    state = WorkerState()
+    for entry in entries:
+        state.apply(entry)
+    return state

@@ -1,0 +1,367 @@
+"""The workers of this node: which are in memory, how they get there, and when they leave.
+
+    head on disk --load--> in memory, no instance --wake--> instance, replayed --idle too long, memory short--> unloaded
+
+A worker is loaded by one reader at a time; whoever else wants it waits. Workers that suspend leave memory at once: a timer or a
+promise brings them back. When the table is full, idle ones make room; when none is idle, newcomers are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from golemp2p.drivers.components import Components
+from golemp2p.drivers.oplog import LogWriter, read_log
+from golemp2p.drivers.settings import ServiceSettings
+from golemp2p.drivers.shards import Shards
+from golemp2p.drivers.summary import WORKER, head_of, worker_of
+from golemp2p.drivers.worker import Worker, rebuild
+from golemp2p.errors import (
+    DataDamaged,
+    Golemp2pError,
+    Overloaded,
+    WorkerAlreadyExists,
+    WorkerInterrupted,
+    WorkerNotFound,
+)
+from golemp2p.model import entries as e
+from golemp2p.model.ids import WorkerId
+from golemp2p.ports import Clock, LogHead, RandomBytes, Storage
+from golemp2p.values.cbor import loads
+from golemp2p.wire.entry import decode_payload
+from golemp2p.wire.segment import open_segment, verify_segment
+
+logger = logging.getLogger(__name__)
+
+SWEEP_INTERVAL_S = 1.0
+INSTANCE_OVERHEAD_BYTES = 32 * 1024
+"""What an instance costs beside its linear memory: fiber, store, tables, our objects (measured)."""
+
+PRESSURE_RATIO = 0.8
+"""Above this share of the budget, waits of a moment already unload."""
+
+
+class Workers:
+    """``node_name`` is written into new workers. ``timer_set(wake_ns)`` is called when a worker went to sleep durably."""
+
+    def __init__(
+        self,
+        *,
+        settings: ServiceSettings,
+        storage: Storage,
+        shards: Shards,
+        components: Components,
+        clock: Clock,
+        random_bytes: RandomBytes,
+        spawn: Callable[..., None],
+        files_dir: Path,
+        node_name: str,
+        timer_set: Callable[[int], None],
+    ) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.components = components
+        self.clock = clock
+        self.random_bytes = random_bytes
+        self.spawn = spawn
+        self.files_dir = files_dir
+        self.timer_set = timer_set
+        self.task_ended = trio.lowlevel.ParkingLot()
+        self.invocations_total = 0
+        self.failures_total = 0
+        self.loads_total = 0
+        self.refused_total = 0
+        self._shards = shards
+        self._node_name = node_name
+        self._loaded: dict[WorkerId, Worker] = {}
+        self._held: dict[WorkerId, trio.Event] = {}
+        self._memory_bytes = 0
+
+    # -- finding --------------------------------------------------------------------------------------------------------
+
+    def in_memory(self, worker: WorkerId) -> Worker | None:
+        """The worker if it is loaded and sound."""
+        found = self._loaded.get(worker)
+        if found is not None and found.writer.broken is not None:
+            self.forget(found)
+            return None
+        return found
+
+    async def lookup(self, worker: WorkerId) -> Worker | None:
+        """The worker, loaded if need be; ``None`` when it does not exist. Raises ``DataDamaged``, ``Overloaded``."""
+        while True:
+            found = self.in_memory(worker)
+            if found is not None:
+                return found
+            held = self._held.get(worker)
+            if held is None:
+                break
+            await held.wait()
+        with _Hold(self._held, worker):
+            head = await self.storage.head(worker.key)
+            if head is None:
+                return None
+            self._make_room()
+            entries = await read_log(self.storage, head)
+            state = rebuild(entries)
+            if state.create is None or state.tail != head.tail:
+                raise DataDamaged(f"worker {worker}", "its log does not begin with a Create entry")
+            found = Worker(self, worker, state, self._writer(worker, state, head), entries)
+            self._loaded[worker] = found
+            self.loads_total += 1
+            if found.create.ephemeral and state.running is not None:
+                found.refuse(state.running.key, WorkerInterrupted("the node stopped while the ephemeral worker ran"))
+            found.wake()
+            return found
+
+    async def find(self, worker: WorkerId) -> Worker:
+        """As ``lookup``; raises ``WorkerNotFound``."""
+        found = await self.lookup(worker)
+        if found is None:
+            raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
+        return found
+
+    async def create(
+        self, worker: WorkerId, version: int, *, args: Iterable[str] = (), env: Iterable[tuple[str, str]] = ()
+    ) -> Worker:
+        """A new worker; its ``Create`` entry is durable at its first commit. Raises ``WorkerAlreadyExists``."""
+        if await self.lookup(worker) is not None:
+            raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
+        found = self._loaded.get(worker)
+        if found is not None:
+            raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
+        self._make_room()
+        info = self.components.version(worker.component, version)
+        own = dict(env)
+        entry = e.Create(
+            time_ns=self.clock.wall_ns(),
+            component_id=str(worker.component),
+            worker_name=worker.name,
+            component_version=version,
+            args=tuple(args),
+            env=(*own.items(), *((name, value) for name, value in info.env if name not in own)),
+            parent=None,
+            component_size=info.size_bytes,
+            ephemeral=info.ephemeral,
+            created_by=self._node_name,
+            memory_initial=info.memory_initial,
+        )
+        state = rebuild([])
+        writer = self._writer(worker, state, None)
+        state.apply(entry)
+        writer.append(entry)
+        found = Worker(self, worker, state, writer, [entry])
+        self._loaded[worker] = found
+        return found
+
+    async def delete(self, worker: WorkerId) -> None:
+        """Stop the worker, remove its log and its files. A damaged worker can be deleted too."""
+        await self._free(worker)
+        with _Hold(self._held, worker):
+            found = self.in_memory(worker)
+            if found is None and await self.storage.head(worker.key) is None:
+                raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
+            if found is not None:
+                await found.stop(WorkerInterrupted(f"worker {worker.name!r} was deleted"))
+                if found.writer.broken is None:
+                    await found.writer.commit()
+                self._loaded.pop(worker, None)
+            await self._delete_log(worker)
+            files = self.files_dir / worker.key.digest.hex()
+            if files.exists():
+                await trio.to_thread.run_sync(shutil.rmtree, files)
+
+    async def _delete_log(self, worker: WorkerId) -> None:
+        outcome: list[Exception | None] = []
+        event = trio.Event()
+
+        def done(error: Exception | None) -> None:
+            outcome.append(error)
+            event.set()
+
+        self._shards.delete(worker.key, done)
+        await event.wait()
+        if outcome[0] is not None:
+            raise outcome[0]
+
+    async def _free(self, worker: WorkerId) -> None:
+        while (held := self._held.get(worker)) is not None:
+            await held.wait()
+
+    # -- what workers ask -----------------------------------------------------------------------------------------------
+
+    async def read_entries(self, worker: WorkerId) -> list[e.Entry]:
+        """The whole log of a worker, checked."""
+        head = await self.storage.head(worker.key)
+        if head is None:
+            raise WorkerNotFound(f"the log of worker {worker} is gone")
+        return await read_log(self.storage, head)
+
+    async def recorded_result(self, worker: WorkerId, index: int) -> Any:
+        """The value in the ``ExportedFunctionCompleted`` at ``index``."""
+        for stored in await self.storage.read_segments(worker.key, index):
+            if stored.first <= index < stored.first + stored.count:
+                segment = open_segment(stored.data)
+                verify_segment(segment, log=worker.key)
+                entry = decode_payload(segment.payload, count=segment.count)[index - stored.first]
+                response = entry.response
+                if isinstance(response, e.BlobRef):
+                    response = await self.storage.get_blob(response.sha256)
+                return loads(response)
+        raise DataDamaged(f"worker {worker}", f"entry {index} is missing")
+
+    def suspend_after_s(self) -> float:
+        settings = self.settings
+        pressed = (
+            self._memory_bytes > PRESSURE_RATIO * settings.memory_budget_bytes
+            or len(self._loaded) > PRESSURE_RATIO * settings.workers_active_max
+        )
+        return settings.suspend_after_pressed_s if pressed else settings.suspend_after_s
+
+    def worker_rested(self, worker: Worker) -> None:
+        """Its task ended. A suspended one leaves memory as soon as its log is written."""
+        self.task_ended.unpark_all()
+        if worker.state.suspended and not worker.gone and worker.writer.broken is None:
+            worker.writer.when_durable(lambda error: self._release(worker))
+
+    def forget(self, worker: Worker) -> None:
+        """Take a broken worker out of the table; it is read anew on next use."""
+        if self._loaded.get(worker.id) is worker:
+            del self._loaded[worker.id]
+
+    async def wake(self, worker: WorkerId) -> None:
+        """The time ``worker`` waits for has come. Returns when that is durable."""
+        found = await self.lookup(worker)
+        if found is not None:
+            found.wake_from_timer()
+            await found.writer.commit()
+
+    # -- leaving memory -------------------------------------------------------------------------------------------------
+
+    def _release(self, worker: Worker) -> None:
+        if not worker.is_busy and self._loaded.get(worker.id) is worker:
+            worker.unload()
+            worker.gone = True
+            del self._loaded[worker.id]
+
+    def _make_room(self) -> None:
+        if len(self._loaded) < self.settings.workers_active_max:
+            return
+        idle = sorted((w for w in self._loaded.values() if not w.is_busy), key=lambda w: w.last_used)
+        for worker in idle[: max(1, len(idle) // 4)]:
+            self._release(worker)
+        if len(self._loaded) >= self.settings.workers_active_max:
+            self.refused_total += 1
+            raise Overloaded(f"{len(self._loaded)} workers are active, which is this node's limit", 1.0)
+
+    def _sweep(self) -> None:
+        """Unload what is idle for too long, and the longest idle while memory is short."""
+        now = self.clock.monotonic_ns()
+        ttl_ns = int(self.settings.idle_ttl_s * 1e9)
+        idle: list[Worker] = []
+        memory = 0
+        for worker in list(self._loaded.values()):
+            if worker.is_busy:
+                memory += worker.memory_bytes + INSTANCE_OVERHEAD_BYTES
+            elif now - worker.last_used > ttl_ns:
+                self._release(worker)
+            else:
+                memory += worker.memory_bytes + INSTANCE_OVERHEAD_BYTES
+                idle.append(worker)
+        if memory > self.settings.memory_budget_bytes:
+            for worker in sorted(idle, key=lambda w: w.last_used):
+                memory -= worker.memory_bytes + INSTANCE_OVERHEAD_BYTES
+                self._release(worker)
+                if memory <= self.settings.memory_budget_bytes:
+                    break
+        self._memory_bytes = memory
+
+    async def run_sweeper(self) -> None:
+        while True:
+            await trio.sleep(SWEEP_INTERVAL_S)
+            self._sweep()
+
+    # -- starting and stopping ------------------------------------------------------------------------------------------
+
+    async def resume_open_work(self) -> None:
+        """After a start: workers that were in the middle of something go on, a few at a time."""
+        limiter = trio.CapacityLimiter(self.settings.resume_concurrency)
+        async with trio.open_nursery() as nursery:
+            for head in await self.storage.heads_with_open_work():
+                if head.kind == WORKER:
+                    await limiter.acquire_on_behalf_of(head.key)
+                    nursery.start_soon(self._resume, head, limiter)
+
+    async def _resume(self, head: LogHead, limiter: trio.CapacityLimiter) -> None:
+        try:
+            await self.lookup(worker_of(head))
+        except Golemp2pError as error:
+            logger.error("worker_not_resumed", extra={"worker": head.identity, "code": error.code, "error": str(error)})
+        finally:
+            limiter.release_on_behalf_of(head.key)
+
+    async def drain(self) -> None:
+        """Wait until no invocation is running; cancel this to stop waiting."""
+        while any(worker.is_busy and not worker.state.suspended for worker in self._loaded.values()):
+            with trio.move_on_after(0.05):
+                await self.task_ended.park()
+
+    async def flush(self) -> None:
+        """Make everything that is appended durable."""
+        for worker in list(self._loaded.values()):
+            if worker.writer.broken is None:
+                await worker.writer.commit()
+
+    def statistics(self) -> dict[str, float]:
+        loaded = self._loaded.values()
+        return {
+            "workers_loaded": len(loaded),
+            "workers_busy": sum(1 for worker in loaded if worker.is_busy),
+            "workers_instantiated": sum(1 for worker in loaded if worker.is_instantiated),
+            "workers_memory_bytes": self._memory_bytes,
+            "workers_loaded_total": self.loads_total,
+            "workers_refused_total": self.refused_total,
+            "invocations_completed_total": self.invocations_total,
+            "invocations_failed_total": self.failures_total,
+        }
+
+    def loaded_workers(self) -> Iterable[Worker]:
+        return self._loaded.values()
+
+    def _writer(self, worker: WorkerId, state: Any, head: LogHead | None) -> LogWriter:
+        key = worker.key
+        shard = key.shard(self._shards.shards_count)
+        return LogWriter(
+            key,
+            self._shards,
+            self.storage,
+            self.spawn,
+            lambda tail: head_of(worker, shard, state),
+            tail=head.tail if head is not None else 1,
+            head_hash=head.head_hash if head is not None else bytes(32),
+        )
+
+
+class _Hold:
+    """While entered, nobody else loads or deletes this worker."""
+
+    __slots__ = ("_event", "_held", "_worker")
+
+    def __init__(self, held: dict[WorkerId, trio.Event], worker: WorkerId) -> None:
+        self._held = held
+        self._worker = worker
+        self._event = trio.Event()
+
+    def __enter__(self) -> None:
+        assert self._worker not in self._held
+        self._held[self._worker] = self._event
+
+    def __exit__(self, *exc: object) -> None:
+        del self._held[self._worker]
+        self._event.set()
