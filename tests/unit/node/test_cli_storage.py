@@ -1,0 +1,73 @@
+"""``golemp2p storage`` on real data directories."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+from conftest import Run
+
+from golemp2p.storage.sqlite import SqliteStorage
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory with one blob."""
+    directory = tmp_path / "data"
+
+    async def make() -> None:
+        storage = await SqliteStorage.open(directory)
+        await storage.put_blob(b"x" * 5000)
+        await storage.aclose()
+
+    trio.run(make)
+    return directory
+
+
+def blob(data: Path) -> Path:
+    return next(path for path in (data / "blobs").rglob("*") if path.is_file())
+
+
+def test_verify_sound(golemp2p: Run, data: Path) -> None:
+    ran = golemp2p("storage", "verify", "--data-dir", str(data))
+    assert ran.code == 0, ran.err
+    assert "all sound" in ran.out
+    assert "1 (4.9 KiB)" in ran.out
+
+
+def test_verify_damaged(golemp2p: Run, data: Path) -> None:
+    path = blob(data)
+    path.chmod(0o600)
+    path.write_bytes(b"y" * 5000)
+    ran = golemp2p("storage", "verify", "--data-dir", str(data))
+    assert ran.code == 1
+    assert "damaged: 1" in ran.out
+    assert path.name in ran.out
+    told = json.loads(golemp2p("--format", "json", "storage", "verify", "--data-dir", str(data)).out)
+    assert told["damages_count"] == 1
+    assert told["damages"][0]["kind"] == "blob"
+
+
+def test_verify_finds_the_directory_as_the_node_does(golemp2p: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOLEMP2P_DATA_DIR", str(data))
+    assert str(data) in golemp2p("storage", "verify").out
+
+
+def test_no_data_directory(golemp2p: Run, tmp_path: Path) -> None:
+    ran = golemp2p("storage", "verify", "--data-dir", str(tmp_path))
+    assert ran.code == 1
+    assert "is no data directory" in ran.err
+    assert "--data-dir" in ran.err.splitlines()[1]
+
+
+def test_backup(golemp2p: Run, data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    ran = golemp2p("storage", "backup", str(target), "--data-dir", str(data))
+    assert ran.code == 0, ran.err
+    assert "1 blobs" in ran.out
+    assert golemp2p("storage", "verify", "--data-dir", str(target)).code == 0
+    again = golemp2p("storage", "backup", str(target), "--data-dir", str(data))
+    assert again.code == 1
+    assert "exists already" in again.err
