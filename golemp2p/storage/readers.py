@@ -45,7 +45,7 @@ _HEAD = """SELECT key, CAST(kind AS BLOB), CAST(identity AS BLOB), shard, tail, 
 HEAD = _HEAD + " WHERE key = ?"
 HEADS = _HEAD + " WHERE kind = ? AND identity > ? AND identity >= ? ORDER BY identity LIMIT ?"
 HEADS_BELOW = _HEAD + " WHERE kind = ? AND identity > ? AND identity >= ? AND identity < ? ORDER BY identity LIMIT ?"
-HEADS_ALL = _HEAD + " ORDER BY kind, identity"
+HEADS_ALL = _HEAD + " NOT INDEXED ORDER BY id"  # from the table itself: an index may be damaged
 HEADS_OPEN = _HEAD + " WHERE has_open_work ORDER BY id"
 HEADS_DUE = _HEAD + " WHERE wake_ns IS NOT NULL AND wake_ns <= ? ORDER BY wake_ns, id LIMIT ?"
 NEXT_WAKE = "SELECT min(wake_ns) FROM heads WHERE wake_ns IS NOT NULL"

@@ -11,6 +11,7 @@ When more than ``QUEUED_BYTES_MAX`` wait for the disk, further batches fail with
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import apsw
@@ -33,7 +34,7 @@ from golemp2p.storage.limits import (
     check_text,
 )
 from golemp2p.storage.readers import Readers
-from golemp2p.storage.writer import Job, StorageStatistics, Writer
+from golemp2p.storage.writer import Job, Writer
 
 QUEUED_BYTES_MAX = 256 << 20  # some seconds of a fast disk; more means that the disk stands still
 BLOB_THREADS_MAX = 2  # hashing and writing are bulk work: the logs come first
@@ -187,8 +188,9 @@ class SqliteStorage:
 
     # ------------------------------------------------------------------------------------------------------------- end
 
-    def statistics(self) -> StorageStatistics:
-        return self._writer.statistics()
+    def statistics(self) -> dict[str, float]:
+        """The fields of ``StorageStatistics`` by name."""
+        return {name: float(value) for name, value in asdict(self._writer.statistics()).items()}
 
     async def aclose(self) -> None:
         """Writes what is queued, calls its ``done``s, then closes. May be called again. Waits even when cancelled, but
