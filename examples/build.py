@@ -56,6 +56,7 @@ class Guest:
         """Every file the component is made of."""
         for place in filter(None, (self.source, self.wit)):
             path = ROOT / place
+            assert path.exists(), f"{place} is missing"
             files = path.rglob("*") if path.is_dir() else [path]
             yield from sorted(f for f in files if f.is_file() and not {"node_modules", "__pycache__"} & set(f.parts))
 
@@ -107,6 +108,7 @@ def run(command: list[str | Path], *, cwd: Path) -> None:
     environment = dict(os.environ, ZIG_GLOBAL_CACHE_DIR=str(BUILD / "zig-cache"), ZIG_LOCAL_CACHE_DIR=str(cwd / "zig-cache"))
     # componentize-py would search an active environment for packages of the guest: the guests here have none.
     environment.pop("VIRTUAL_ENV", None)
+    environment["RUST_BACKTRACE"] = "0"  # a tool that fails has said why in one line
     words = [str(word) for word in command]
     try:
         done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, errors="replace", check=False)
@@ -137,14 +139,15 @@ def make_wat(guest: Guest, work: Path) -> Path:
 
 
 def make_c(guest: Guest, work: Path) -> Path:
-    flags = "-target wasm32-freestanding -std=c11 -O2 -s -nostdlib -fno-builtin -Wall -Wextra -Werror -Wl,--no-entry".split()
-    run([sys.executable, "-m", "ziglang", "cc", *flags, ROOT / guest.source, "-o", work / "core.wasm"], cwd=work)
+    language = ["-std=c11", "-nostdlib", "-fno-builtin", "-Wall", "-Wextra", "-Werror"]
+    target = ["-target", "wasm32-freestanding", "-O2", "-s", "-Wl,--no-entry"]
+    run([sys.executable, "-m", "ziglang", "cc", *language, *target, ROOT / guest.source, "-o", work / "core.wasm"], cwd=work)
     return componentize(guest, work / "core.wasm")
 
 
 def make_zig(guest: Guest, work: Path) -> Path:
-    flags = "-target wasm32-freestanding -O ReleaseSmall -fno-entry -rdynamic -fstrip -femit-bin=core.wasm".split()
-    run([sys.executable, "-m", "ziglang", "build-exe", *flags, ROOT / guest.source], cwd=work)
+    target = ["-target", "wasm32-freestanding", "-O", "ReleaseSmall", "-fstrip", "-fno-entry", "-rdynamic"]
+    run([sys.executable, "-m", "ziglang", "build-exe", *target, "-femit-bin=core.wasm", ROOT / guest.source], cwd=work)
     return componentize(guest, work / "core.wasm")
 
 

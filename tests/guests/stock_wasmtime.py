@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wasmtime import Engine, Store, WasiConfig, WasmtimeError
-from wasmtime.component import Component, Linker, ResourceHost, ResourceType
+from wasmtime.component import Component, FuncType, Linker, ResourceHost, ResourceType
 
 BUILT = Path(__file__).parents[2] / "examples" / "build"
 
@@ -29,10 +29,13 @@ Imports = dict[str, dict[str, Callable[..., Any]]]
 class StockGuest:
     """One instance of ``examples/build/<name>.wasm``. ``imports`` adds or replaces interfaces: {interface: {function: body}}.
 
-    A body gets the store and the arguments. ``log_lines`` collects (level, message); ``slept_ns`` what fake timers were asked.
+    A body gets the store and the arguments. ``root`` is the directory that the guest sees as ``/``. ``log_lines`` collects
+    (level, message); ``slept_ns`` what fake timers were asked.
     """
 
-    def __init__(self, name: str, *, env: dict[str, str] | None = None, imports: Imports | None = None) -> None:
+    def __init__(
+        self, name: str, *, env: dict[str, str] | None = None, imports: Imports | None = None, root: Path | None = None
+    ) -> None:
         self.log_lines: list[tuple[str, str]] = []
         self.slept_ns: list[int] = []
         self.built = built(name)
@@ -40,6 +43,8 @@ class StockGuest:
         self._store = Store(engine)
         wasi = WasiConfig()
         wasi.env = tuple((env or {}).items())
+        if root is not None:
+            wasi.preopen_dir(str(root), "/")
         self._store.set_wasi(wasi)
         self._instance = self._linker(imports or {}).instantiate(self._store, self.built.component)
 
@@ -109,10 +114,14 @@ class Built:
 def built(name: str) -> Built:
     engine = Engine()
     component = _compiled(engine, BUILT / f"{name}.wasm")
-    # componentize-py and componentize-qjs leave exports of their own behind: `exports` and `init`.
-    own = [export for export in component.type.exports(engine) if ":" in export]
+    # componentize-py and componentize-qjs leave exports of their own behind: `exports` and `init`. Others may be of types only.
+    own = [export for export, item in component.type.exports(engine).items() if ":" in export and _functions(engine, item)]
     assert len(own) == 1, f"{name} exports {own}"
     return Built(engine, component, own[0], tuple(component.type.imports(engine)))
+
+
+def _functions(engine: Engine, item: Any) -> list[str]:
+    return [name for name, export in item.ty.exports(engine).items() if isinstance(export.ty, FuncType)]
 
 
 def _compiled(engine: Engine, wasm: Path) -> Component:

@@ -3,11 +3,11 @@
 No database, no queue, no cron: the order's state is the variables below and the place where ``finish`` is waiting.
 """
 
-import dataclasses
 import json
 import os
 import secrets
 import time
+from dataclasses import dataclass, field, replace
 
 from componentize_py_types import Err
 from wit_world import exports
@@ -30,8 +30,16 @@ from wit_world.imports import host, logging
 
 TOTAL_CENTS_MAX = 2**63
 
-status: OrderStatus = OrderStatus_NotPlaced()
-placed_at = 0
+
+@dataclass
+class State:
+    """All there is to know about the order. ``placed_at``: seconds since 1970."""
+
+    status: OrderStatus = field(default_factory=OrderStatus_NotPlaced)
+    placed_at: int = 0
+
+
+state = State()
 
 
 def log(message: str) -> None:
@@ -61,33 +69,33 @@ def total_cents(order: Order) -> int:
 
 def decision(data: bytes) -> dict[str, str]:
     """The approval as a person sent it: bytes from outside, not to be trusted. Raises ``ValueError``."""
-    said = json.loads(data)
-    if not isinstance(said, dict) or not any(isinstance(said.get(key), str) for key in ("approved-by", "rejected")):
-        raise ValueError('expected {"approved-by": "..."} or {"rejected": "..."}')
-    return said
+    match json.loads(data):
+        case {"rejected": str(reason)}:
+            return {"rejected": reason}
+        case {"approved-by": str(name)}:
+            return {"approved-by": name}
+    raise ValueError('expected {"approved-by": "..."} or {"rejected": "..."}')
 
 
 class Workflow(exports.Workflow):
     def place(self, order: Order) -> Ticket:
-        global status, placed_at
-        if isinstance(status, OrderStatus_AwaitingApproval | OrderStatus_Confirmed):
-            raise Err(OrderError_AlreadyPlaced(status.value.order_id))
+        if isinstance(state.status, OrderStatus_AwaitingApproval | OrderStatus_Confirmed):
+            raise Err(OrderError_AlreadyPlaced(state.status.value.order_id))
         total = total_cents(order)
-        placed_at = now()
+        state.placed_at = now()
         ticket = Ticket(secrets.token_hex(8), total, host.create_promise())
-        status = OrderStatus_AwaitingApproval(ticket)
+        state.status = OrderStatus_AwaitingApproval(ticket)
         log(f"order {ticket.order_id} of {order.customer}: {total / 100:.2f}, waiting for approval")
         return ticket
 
     def finish(self) -> Receipt:
-        global status
-        if isinstance(status, OrderStatus_Confirmed):
-            return status.value
-        if isinstance(status, OrderStatus_Rejected):
-            raise Err(OrderError_Rejected(status.value))
-        if isinstance(status, OrderStatus_NotPlaced):
+        if isinstance(state.status, OrderStatus_Confirmed):
+            return state.status.value
+        if isinstance(state.status, OrderStatus_Rejected):
+            raise Err(OrderError_Rejected(state.status.value))
+        if isinstance(state.status, OrderStatus_NotPlaced):
             raise Err(OrderError_NotPlaced())
-        ticket = status.value
+        ticket = state.status.value
 
         data = host.await_promise(ticket.approval)  # a person takes their time
         approved_at = now()
@@ -96,23 +104,23 @@ class Workflow(exports.Workflow):
         except ValueError as error:
             # A promise has one value for ever: who wants to try again needs a new one.
             host.delete_promise(ticket.approval)
-            status = OrderStatus_AwaitingApproval(dataclasses.replace(ticket, approval=host.create_promise()))
+            state.status = OrderStatus_AwaitingApproval(replace(ticket, approval=host.create_promise()))
             raise Err(OrderError_BadApproval(str(error))) from error
         if "rejected" in said:
-            status = OrderStatus_Rejected(said["rejected"])
+            state.status = OrderStatus_Rejected(said["rejected"])
             log(f"order {ticket.order_id} was rejected: {said['rejected']}")
             raise Err(OrderError_Rejected(said["rejected"]))
 
         log(f"order {ticket.order_id} approved by {said['approved-by']}, cooling off for {cooling_off_seconds():g} s")
         time.sleep(cooling_off_seconds())  # the machine may be rebooted meanwhile
 
-        receipt = Receipt(ticket.order_id, ticket.total_cents, said["approved-by"], placed_at, approved_at, now())
-        status = OrderStatus_Confirmed(receipt)
+        receipt = Receipt(ticket.order_id, ticket.total_cents, said["approved-by"], state.placed_at, approved_at, now())
+        state.status = OrderStatus_Confirmed(receipt)
         log(f"order {ticket.order_id} confirmed")
         return receipt
 
     def status(self) -> OrderStatus:
-        return status
+        return state.status
 
     def approval_promise(self) -> host.PromiseId | None:
-        return status.value.approval if isinstance(status, OrderStatus_AwaitingApproval) else None
+        return state.status.value.approval if isinstance(state.status, OrderStatus_AwaitingApproval) else None
