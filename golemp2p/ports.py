@@ -44,7 +44,7 @@ class StoredSegment(NamedTuple):
 
     log: Key
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     term: int
     position: int
     data: bytes
@@ -237,18 +237,53 @@ class Suspended(Exception):
 class WorkerHost(Protocol):
     """What the host functions of one instance may use of the worker it belongs to. Implemented by the worker driver."""
 
-    worker: WorkerId
-    component_version: int
-    args: tuple[str, ...]
-    env: tuple[tuple[str, str], ...]  # complete and in the order the guest sees it
-    files_root: Path  # this worker's own directory; may not exist yet; emptied before every replay
-    limits: GuestLimits
-    journal: Journal
-    promises: PromiseHost
-    random_bytes: RandomBytes
-    retry_policy: RetryPolicy
-    status_text: str  # current WorkerStatus value, for get-self-metadata
-    retry_count: int
+    @property
+    def worker(self) -> WorkerId:
+        ...
+
+    @property
+    def component_version(self) -> int:
+        ...
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        ...
+
+    @property
+    def env(self) -> tuple[tuple[str, str], ...]:  # complete and in the order the guest sees it
+        ...
+
+    @property
+    def files_root(self) -> Path:  # this worker's own directory; may not exist yet; emptied before every replay
+        ...
+
+    @property
+    def limits(self) -> GuestLimits:
+        ...
+
+    @property
+    def journal(self) -> Journal:
+        ...
+
+    @property
+    def promises(self) -> PromiseHost:
+        ...
+
+    @property
+    def random_bytes(self) -> RandomBytes:
+        ...
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        ...
+
+    @property
+    def status_text(self) -> str:  # current WorkerStatus value, for get-self-metadata
+        ...
+
+    @property
+    def retry_count(self) -> int:
+        ...
 
     def wall_ns(self) -> int:
         """Unix time. Live only: host functions journal what they read."""

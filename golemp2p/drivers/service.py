@@ -336,10 +336,10 @@ async def open_service(
         storage,
         signer,
         mesh.certify,
-        clock,
-        mesh.shards_count,
-        await storage.shards(),
-        await storage.heads(SHARD, count=mesh.shards_count),
+        clock=clock,
+        shards_count=mesh.shards_count,
+        records=await storage.shards(),
+        elections=await storage.heads(SHARD, count=mesh.shards_count),
     )
     async with trio.open_nursery() as nursery:
         spawn = nursery.start_soon

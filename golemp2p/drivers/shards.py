@@ -4,7 +4,7 @@
 
 One ``storage.submit`` per log and flush; storage makes one commit of all that are queued. A shard is looked up on first use, and
 elects itself anew in every process before its first append (S7). Each election is an entry in a log of the shard's own (kind
-``shard``), durable together with the first append under its term: segments and elections are evidence only together.
+``shard``), durable together with the first append under its term: only together are segments and elections evidence.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Payload(NamedTuple):
     """Entries ``first`` .. ``first + count - 1`` of a log, encoded one after another."""
 
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # tuple.count is not used
     data: bytes
 
 
@@ -40,6 +40,7 @@ class Shards:
         storage: Storage,
         signer: Signer,
         certify: Callable[[int, int], bytes],
+        *,
         clock: Clock,
         shards_count: int,
         records: Sequence[ShardRecord],

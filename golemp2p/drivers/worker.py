@@ -198,7 +198,11 @@ class Worker:
         recorded already (ask ``recorded``). Raises as ``Mailbox.admit``."""
         self.last_used = self.node.clock.monotonic_ns()
         ready = self._execution is not None and not self._task_running and self.state.status is WorkerStatus.IDLE
-        admission = self._mailbox.admit(key, ready=ready)
+        try:
+            admission = self._mailbox.admit(key, ready=ready)
+        except Golemp2pError as refusal:
+            self.node.count_refusal(refusal.code)
+            raise
         if admission is Admission.KNOWN:
             return None
         if admission is not Admission.JOINED:
@@ -238,7 +242,7 @@ class Worker:
             return
         if state.running is None and not state.pending:
             return
-        if state.suspended and state.running is not None:
+        if state.suspended:
             return
         self._task_running = True
         self.node.spawn(self._run)
@@ -325,15 +329,22 @@ class Worker:
         """The value of a promise; one's own is waited for unloaded, after a short grace."""
         value = await self.promise_value(index)
         while value is None:
-            event = self._promise_events.setdefault(index, trio.Event())
             own = waiting is self and not self.create.ephemeral
-            with trio.move_on_after(PROMISE_GRACE_S if own else float("inf")):
-                await event.wait()
+            await self._promise_event(index, PROMISE_GRACE_S if own else float("inf"))
             value = await self.promise_value(index)
             if value is None and own:
                 self._awaited_promise = index
                 raise Suspended(None)
         return value
+
+    async def _promise_event(self, index: int, timeout_s: float) -> None:
+        event = self._promise_events.setdefault(index, trio.Event())
+        try:
+            with trio.move_on_after(timeout_s):
+                await event.wait()
+        finally:
+            if event.statistics().tasks_waiting == 0:
+                self._promise_events.pop(index, None)
 
     async def complete_promise(self, index: int, data: bytes) -> bool:
         """True when this call completed it; durable on return, either way."""
@@ -487,8 +498,8 @@ class Worker:
             "execution_failed",
             extra={"worker": str(self.id), "code": failure.code, "error": str(failure), "retry_in_s": delay},
         )
+        self.node.count_failure(failure.code)
         if delay is None:
-            self.node.failures_total += 1
             self._settle_when_durable(keys, None, failure)
             return False
         self.writer.flush_nowait()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,9 @@ class Workers:
         self.timer_set = timer_set
         self.task_ended = trio.lowlevel.ParkingLot()
         self.invocations_total = 0
-        self.failures_total = 0
         self.loads_total = 0
-        self.refused_total = 0
+        self._failures: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
         self._shards = shards
         self._node_name = node_name
         self._loaded: dict[WorkerId, Worker] = {}
@@ -224,6 +225,14 @@ class Workers:
         )
         return settings.suspend_after_pressed_s if pressed else settings.suspend_after_s
 
+    def count_failure(self, code: str) -> None:
+        """An execution failed; ``code`` is the error's."""
+        self._failures[code] += 1
+
+    def count_refusal(self, code: str) -> None:
+        """An invocation was not accepted."""
+        self._refusals[code] += 1
+
     def worker_rested(self, worker: Worker) -> None:
         """Its task ended. A suspended one leaves memory as soon as its log is written."""
         self.task_ended.unpark_all()
@@ -257,7 +266,7 @@ class Workers:
         for worker in idle[: max(1, len(idle) // 4)]:
             self._release(worker)
         if len(self._loaded) >= self.settings.workers_active_max:
-            self.refused_total += 1
+            self.count_refusal("workers-active")
             raise Overloaded(f"{len(self._loaded)} workers are active, which is this node's limit", 1.0)
 
     def _sweep(self) -> None:
@@ -269,7 +278,7 @@ class Workers:
         for worker in list(self._loaded.values()):
             if worker.is_busy:
                 memory += worker.memory_bytes + INSTANCE_OVERHEAD_BYTES
-            elif now - worker.last_used > ttl_ns:
+            elif not worker.is_instantiated or now - worker.last_used > ttl_ns:
                 self._release(worker)
             else:
                 memory += worker.memory_bytes + INSTANCE_OVERHEAD_BYTES
@@ -326,9 +335,11 @@ class Workers:
             "workers_instantiated": sum(1 for worker in loaded if worker.is_instantiated),
             "workers_memory_bytes": self._memory_bytes,
             "workers_loaded_total": self.loads_total,
-            "workers_refused_total": self.refused_total,
             "invocations_completed_total": self.invocations_total,
-            "invocations_failed_total": self.failures_total,
+            "executions_failed_total": self._failures.total(),
+            "invocations_refused_total": self._refusals.total(),
+            **{f"executions_failed_{code.replace('-', '_')}_total": n for code, n in self._failures.items()},
+            **{f"invocations_refused_{code.replace('-', '_')}_total": n for code, n in self._refusals.items()},
         }
 
     def loaded_workers(self) -> Iterable[Worker]:

@@ -43,7 +43,8 @@ class ScriptedGuest:
 
     def now(self) -> int:
         """A journalled clock reading."""
-        return self._journalled("test:clock::now", (), self.host.wall_ns)
+        reading: int = self._journalled("test:clock::now", (), self.host.wall_ns)
+        return reading
 
     def _journalled(self, name: str, request: tuple[Any, ...], live: Callable[[], Any]) -> Any:
         journal = self.host.journal

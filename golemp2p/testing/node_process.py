@@ -54,8 +54,7 @@ class NodeProcess:
         """Returns when the node answers."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [COMMAND, "node", "run", "--data-dir", self.data_dir, "--http", f"127.0.0.1:{self.port}"]
-                + ["--mesh", f"127.0.0.1:{_free_port()}"],
+                self._command(),
                 stdout=log,
                 stderr=log,
                 env=self._environment,
@@ -64,12 +63,21 @@ class NodeProcess:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise AssertionError(f"the node ended with {self._process.returncode}:\n{self.log_path.read_text()}")
-            try:
-                self.request("GET", "/healthcheck")
+            if self._answers():
                 return
-            except OSError:
-                time.sleep(0.02)
+            time.sleep(0.02)
         raise AssertionError(f"the node did not answer within {READY_DEADLINE_S} s:\n{self.log_path.read_text()}")
+
+    def _answers(self) -> bool:
+        try:
+            self.request("GET", "/healthcheck")
+        except OSError:
+            return False
+        return True
+
+    def _command(self) -> list[str]:
+        addresses = ["--http", f"127.0.0.1:{self.port}", "--mesh", f"127.0.0.1:{_free_port()}"]
+        return [str(COMMAND), "node", "run", "--data-dir", str(self.data_dir), *addresses]
 
     def kill(self) -> None:
         """SIGKILL: no chance to say goodbye."""

@@ -169,6 +169,7 @@ async def test_a_promise_is_completed_from_outside_over_a_crash(counter, autojum
         await client.enqueue(component, "w", "ask", [], idempotency_key="asked")
         await trio.sleep(60)
         assert (await client.worker(worker)).status is WorkerStatus.SUSPENDED
+        assert client.statistics()["workers_loaded"] == 0
         index = next(i for i, entry in (await client.oplog(worker)).entries if isinstance(entry, e.NoOp))
     async with counter.node() as client:
         with pytest.raises(PromiseNotFound):
