@@ -90,7 +90,7 @@ class EdgeApp:
         await self._quart(inner, receive, send)
 
     async def _serve_hot(self, route: Route, params: dict[str, str], scope: Any, receive: Any, send: Any) -> None:
-        request = Request(route.method, params, scope["query_string"], scope["headers"], lambda: _asgi_chunks(receive))
+        request = Request(route.method, params, scope["query_string"], scope["headers"], lambda: AsgiBody(receive))
         try:
             response = await answer(self.edge, route, request)
         except ClientDisconnected:
@@ -98,16 +98,26 @@ class EdgeApp:
         await _send(response, send)
 
 
-async def _asgi_chunks(receive: Any) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientDisconnected
-        body = message.get("body", b"")
-        more = message.get("more_body", False)
-        if body:
-            yield body
+class AsgiBody:
+    """The pieces of a request's body. An iterator rather than a generator: it may be left half way with nothing to close."""
+
+    def __init__(self, receive: Any) -> None:
+        self._receive = receive
+        self._more = True
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self._more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnected
+            self._more = message.get("more_body", False)
+            body: bytes = message.get("body", b"")
+            if body:
+                return body
+        raise StopAsyncIteration
 
 
 async def _send(response: Response, send: Any) -> None:
@@ -197,7 +207,7 @@ def _websocket_view(edge: Edge, route: Route) -> Callable[..., Any]:
             code, reason = CLOSE_INTERNAL_ERROR, ""
             try:
                 params = {name: decode_segment(value) for name, value in segments.items()}
-                worker = worker_id(Request("GET", params, b"", (), lambda: _asgi_chunks(None)))
+                worker = worker_id(Request("GET", params, b"", (), lambda: AsgiBody(None)))
                 code, reason = await stream_events(edge, worker, accept, quart_websocket.send)
             except Exception as error:
                 response = error_response(error)

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from golemp2p.errors import ComponentNotFound, InvalidName, MalformedRequest, NotFound
+from golemp2p.errors import DataDamaged, InvalidName, MalformedRequest, NotFound
 from golemp2p.model.ids import ComponentId
 from golemp2p_gateway.edge import Edge
 from golemp2p_gateway.errors_table import NotSupported
@@ -18,7 +18,7 @@ from golemp2p_gateway.multipart import read_parts
 from golemp2p_gateway.shapes import component_json
 
 OCTETS = (b"content-type", b"application/octet-stream")
-FILE_CHUNK_BYTES = 64 * 1024
+FILE_CHUNK_BYTES = 1 << 20
 NAME_BYTES_MAX = 512  # as worker names
 SEARCHES_MAX = 256  # names in one search
 KNOWN_PARTS = frozenset({"name", "component", "componentType", "env", "files", "filesPermissions", "dynamicLinking"})
@@ -101,7 +101,7 @@ async def download_component(edge: Edge, request: Request) -> Response:
     component, version = component_id(request), request.integer("version")
     info = await edge.client.component(component, version)
     path = await edge.client.component_file(component, info.version)
-    return Response(headers=[OCTETS], stream=_file_chunks(path, info.size_bytes), length=info.size_bytes)
+    return Response(headers=[OCTETS], stream=FileChunks(path, info.size_bytes), length=info.size_bytes)
 
 
 async def component_file_contents(edge: Edge, request: Request) -> Response:
@@ -165,13 +165,26 @@ def environment(value: Any, path: str) -> dict[str, str]:
     return value
 
 
-async def _file_chunks(path: Path, size: int) -> AsyncIterator[bytes]:
-    """The file's bytes. It is content-addressed and never changes, so one that is shorter than it should be is damaged."""
-    left = size
-    async with await trio.open_file(path, "rb") as file:
-        while left:
-            chunk = await file.read(min(FILE_CHUNK_BYTES, left))
-            if not chunk:
-                raise ComponentNotFound(f"{path.name}: the file is {left} bytes too short")
-            left -= len(chunk)
-            yield chunk
+class FileChunks:
+    """A file's bytes, read off the event loop. The file is content-addressed and never changes, so one that is shorter than
+    it should be is damaged. Opened anew for each chunk: a download that is abandoned leaves nothing to close."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path, self._size, self._position = path, size, 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._position >= self._size:
+            raise StopAsyncIteration
+        chunk = await trio.to_thread.run_sync(self._read)
+        if not chunk:
+            raise DataDamaged(self._path.name, f"the file ends after {self._position} of {self._size} bytes")
+        self._position += len(chunk)
+        return chunk
+
+    def _read(self) -> bytes:
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            return file.read(min(FILE_CHUNK_BYTES, self._size - self._position))

@@ -83,11 +83,13 @@ class H1Stream(HTTPStream):
         super().__init__(*args)
         self._tasks = task_group
         self._early: list[bytes] | None = []
-        self._finished = trio.Event()
+        self._over = trio.Event()
         self.is_waiting = True
         """No task serves the request yet; its body is collected."""
 
     async def handle(self, event: StreamEvent) -> None:
+        if isinstance(event, StreamClosed):
+            self._over.set()
         if not self.is_waiting or self.closed or self._early is None or isinstance(event, Request):
             await super().handle(event)
         elif isinstance(event, Body):
@@ -111,7 +113,6 @@ class H1Stream(HTTPStream):
         except Exception:  # noqa: BLE001 - as Hypercorn: the app's failure ends its request, not the connection's task
             await self.config.log.exception("Error in ASGI Framework")
         finally:
-            self._finished.set()
             with trio.CancelScope(shield=True):  # bounded: sends have deadlines
                 await self.app_send(None)
 
@@ -119,7 +120,7 @@ class H1Stream(HTTPStream):
         if self._early is not None:
             body, self._early = b"".join(self._early), None
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._finished.wait()
+        await self._over.wait()
         return {"type": "http.disconnect"}
 
 
@@ -165,7 +166,7 @@ class H1Protocol(H11Protocol):
         await super()._check_protocol(event)
 
     async def _send_h11_event(self, event: Any) -> None:
-        if type(event) is h11.Response and self.context.terminated.is_set():
+        if type(event) is h11.Response and self._is_last():
             event = h11.Response(status_code=event.status_code, headers=[*event.headers, (b"connection", b"close")])
         try:
             data = self.connection.send(event)
@@ -181,6 +182,10 @@ class H1Protocol(H11Protocol):
             data, self._held = self._held + data, b""
         if data:
             await self.send(RawData(data=data))
+
+    def _is_last(self) -> bool:
+        """No request can follow on this connection: we are shutting down, or answer before the request has been read."""
+        return self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY
 
     async def _send_error_response(self, status_code: int) -> None:
         """The answer to bytes that are not HTTP. ``status_code`` is h11's hint."""

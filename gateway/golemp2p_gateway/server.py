@@ -8,7 +8,9 @@ serve ── listeners ── accept (at most connections_max) ── Connection
 from __future__ import annotations
 
 import logging
+import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -26,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 def hypercorn_config(settings: GatewaySettings) -> EdgeConfig:
     config = EdgeConfig()
-    config.bind = list(settings.binds)
-    config.backlog = settings.backlog
     config.errorlog = logger
     config.accesslog = None  # metrics count requests; the node logs invocations
     config.include_server_header = False
@@ -82,7 +82,7 @@ async def serve_app(
             connections.discard(connection)
             slots.release()
 
-    listeners = [LimitedListener(listener, slots) for listener in open_listeners(config)]
+    listeners = [LimitedListener(listener, slots) for listener in open_listeners(settings)]
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as accepting:
             for listener in listeners:
@@ -100,12 +100,42 @@ async def _accept_loop(listener: LimitedListener, handle: Any, nursery: trio.Nur
     await trio.serve_listeners(handle, [listener], handler_nursery=nursery)
 
 
-def open_listeners(config: EdgeConfig) -> list[trio.SocketListener]:
-    """All or none: when one address cannot be bound, those bound before are closed."""
-    sockets = config.create_sockets()
-    for socket in sockets.insecure_sockets:
-        socket.listen(config.backlog)
-    return [trio.SocketListener(trio.socket.from_stdlib_socket(socket)) for socket in sockets.insecure_sockets]
+def open_listeners(settings: GatewaySettings) -> list[trio.SocketListener]:
+    """All or none: when one address cannot be bound, those bound before are closed. Raises ``OSError``."""
+    sockets: list[socket.socket] = []
+    try:
+        for bind in settings.binds:
+            sockets.append(_bound(bind, settings.backlog))
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
+    return [trio.SocketListener(trio.socket.from_stdlib_socket(bound)) for bound in sockets]
+
+
+def _bound(bind: str, backlog: int) -> socket.socket:
+    """A listening socket at ``host:port`` or ``unix:PATH``. A socket file left by a dead process is replaced."""
+    address: Any
+    if bind.startswith("unix:"):
+        family, address = socket.AF_UNIX, bind.removeprefix("unix:")
+        path = Path(address)
+        if path.is_socket():
+            path.unlink()
+    else:
+        host, _, port = bind.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        family, address = (socket.AF_INET6 if ":" in host else socket.AF_INET), (host, int(port))
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setblocking(False)
+        if family != socket.AF_UNIX:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(backlog)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 class LimitedListener(trio.abc.Listener[trio.SocketStream]):
@@ -117,8 +147,8 @@ class LimitedListener(trio.abc.Listener[trio.SocketStream]):
 
     @property
     def address(self) -> str:
-        socket = self._listener.socket
-        return str(repr_socket_addr(socket.family, socket.getsockname()))
+        bound = self._listener.socket
+        return str(repr_socket_addr(bound.family, bound.getsockname()))
 
     async def accept(self) -> trio.SocketStream:
         await self._slots.acquire()

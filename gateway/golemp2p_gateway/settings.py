@@ -11,7 +11,7 @@ MIB = 1 << 20
 class GatewaySettings:
     """How the edge listens and what it accepts. Sizes in bytes, times in seconds.
 
-    ``binds`` are ``host:port`` (``[v6]:port``, ``unix:PATH``, or ``fd://N``); port 0 takes a free one.
+    ``binds`` are ``host:port``, ``[v6]:port`` or ``unix:PATH``; port 0 takes a free one.
     """
 
     binds: tuple[str, ...] = ("127.0.0.1:9881",)
@@ -41,3 +41,6 @@ class GatewaySettings:
                 raise ValueError(f"{item.name} must be positive, got {value}")
         if not self.binds:
             raise ValueError("binds must name at least one address")
+        for bind in self.binds:
+            if not bind.startswith("unix:") and not bind.rpartition(":")[2].isdigit():
+                raise ValueError(f"a bind is host:port or unix:PATH, got {bind!r}")
