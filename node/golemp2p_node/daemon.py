@@ -1,11 +1,10 @@
 """The node as a process: the one place where ports meet their adapters.
 
-    listening socket      first, so that a port in use costs nothing
-      data directory      locked, with the node's key
-        SqliteStorage     ports.Storage
-          WasmtimeGuests  ports.Guests
-            open_service  the client: everything a node does except listening
-              serve       HTTP over it
+    data directory      locked, with the node's key
+      SqliteStorage     ports.Storage
+        WasmtimeGuests  ports.Guests
+          open_service  the client: everything a node does except listening
+            serve       HTTP over it
 
 Started from the outside in and stopped the other way round: SIGTERM or SIGINT stops accepting, lets work under way finish
 within ``drain_timeout_s``, flushes the logs, closes the rest. A second signal exits at once, which is always safe: what was
@@ -102,16 +101,16 @@ def failure_of(error: Golemp2pError) -> Failure:
 
 
 async def serve_node(settings: Settings, announce: Announce) -> None:
-    """Everything, from the socket to the last line of the log. Needs the main thread, for signals."""
-    with listen(settings.http) as http:
-        async with trio.open_nursery() as nursery:
-            stop = trio.Event()
-            await nursery.start(watch_signals, stop)
-            await run_until(stop, settings, http, announce)
-            nursery.cancel_scope.cancel()
+    """Everything, from the lock to the last line of the log. Needs the main thread, for signals."""
+    check_free(settings.http)
+    async with trio.open_nursery() as nursery:
+        stop = trio.Event()
+        await nursery.start(watch_signals, stop)
+        await run_until(stop, settings, announce)
+        nursery.cancel_scope.cancel()
 
 
-async def run_until(stop: trio.Event, settings: Settings, http: socket.socket, announce: Announce) -> None:
+async def run_until(stop: trio.Event, settings: Settings, announce: Announce) -> None:
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(DataDirectory.open(settings.data_dir))
         key = SigningKey(directory.node_seed(secrets.token_bytes))
@@ -124,7 +123,7 @@ async def run_until(stop: trio.Event, settings: Settings, http: socket.socket, a
             open_service(
                 storage=storage,
                 guests=guests,
-                node_key=key,
+                signer=key,
                 store_id=await store_id(storage, secrets.token_bytes),
                 settings=service_settings(settings),
                 files_dir=directory.workers,
@@ -134,24 +133,24 @@ async def run_until(stop: trio.Event, settings: Settings, http: socket.socket, a
                 version=product_version(),
             )
         )
-        await serve_client(stop, settings, http, client, announce)
+        await serve_client(stop, settings, client, announce)
     logger.info("node_stopped")
 
 
-async def serve_client(
-    stop: trio.Event, settings: Settings, http: socket.socket, client: LocalClient, announce: Announce
-) -> None:
+async def serve_client(stop: trio.Event, settings: Settings, client: LocalClient, announce: Announce) -> None:
     """Serve until ``stop``, then drain client and edge side by side: callers of what is under way still get answers."""
-    url = f"http://{Address(*http.getsockname()[:2])}"
-    node = client.node_info().node
-    logger.info("node_started", extra={"node": node, "http": url, "data_dir": str(settings.data_dir)})
-    if not settings.http.is_loopback:
-        logger.warning("insecure_listen", extra={"http": url, "risk": "anyone who reaches this address may do anything"})
     async with trio.open_nursery() as nursery:
         edge_stop = trio.Event()
-        edge = gateway_settings(settings, http)
-        await nursery.start(partial(serve, client, edge, shutdown=edge_stop))
-        announce(Listening("http", url, node))
+        try:
+            urls = await nursery.start(partial(serve, client, gateway_settings(settings), shutdown=edge_stop))
+        except OSError as error:
+            raise cannot_listen(settings.http, error) from error
+        node = client.node_info().node
+        for url in urls:
+            logger.info("node_started", extra={"node": node, "http": url, "data_dir": str(settings.data_dir)})
+            announce(Listening("http", url, node))
+        if not settings.http.is_loopback:
+            logger.warning("insecure_listen", extra={"risk": "whoever reaches this address may do anything"})
         await stop.wait()
         logger.info("node_draining", extra={"timeout_s": settings.drain_timeout_s})
         edge_stop.set()
@@ -168,22 +167,24 @@ async def watch_signals(stop: trio.Event, task_status: trio.TaskStatus[None] = t
             stop.set()
 
 
-def listen(address: Address) -> socket.socket:
-    """A bound, listening socket. Raises ``Failure`` in one line when that cannot be."""
+def check_free(address: Address) -> None:
+    """Refuse at once, before the data directory is touched, what could not be listened on later. Raises ``Failure``."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        listener = socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+        socket.create_server((address.host, address.port), family=family).close()
     except OSError as error:
-        hints = {
-            errno.EADDRINUSE: "stop what uses it, or choose another with --http HOST:PORT (port 0 takes a free one)",
-            errno.EACCES: "ports below 1024 are for root; choose another with --http HOST:PORT",
-            errno.EADDRNOTAVAIL: "choose an address of this machine, for example --http 127.0.0.1:9881",
-        }
-        why = {errno.EADDRINUSE: "in use"}.get(error.errno or 0, error.strerror or str(error))
-        hint = hints.get(error.errno or 0, "choose another address with --http HOST:PORT")
-        raise Failure(f"cannot listen on {address}: {why}", hint, code="cannot-listen") from error
-    listener.setblocking(False)
-    return listener
+        raise cannot_listen(address, error) from error
+
+
+def cannot_listen(address: Address, error: OSError) -> Failure:
+    hints = {
+        errno.EADDRINUSE: "stop what uses it, or choose another with --http HOST:PORT (port 0 takes a free one)",
+        errno.EACCES: "ports below 1024 are for root; choose another with --http HOST:PORT",
+        errno.EADDRNOTAVAIL: "choose an address of this machine, for example --http 127.0.0.1:9881",
+    }
+    why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    hint = hints.get(error.errno or 0, "choose another address with --http HOST:PORT")
+    return Failure(f"cannot listen on {address}: {why}", hint, code="cannot-listen")
 
 
 def service_settings(settings: Settings) -> ServiceSettings:
@@ -204,11 +205,10 @@ def service_settings(settings: Settings) -> ServiceSettings:
     )
 
 
-def gateway_settings(settings: Settings, http: socket.socket) -> GatewaySettings:
-    """The edge serves the socket that is open already; it owns a duplicate of its descriptor."""
+def gateway_settings(settings: Settings) -> GatewaySettings:
     requests = settings.requests
     return GatewaySettings(
-        binds=(f"fd://{os.dup(http.fileno())}",),
+        binds=(str(settings.http),),
         version=product_version(),
         component_bytes_max=requests.component_bytes_max,
         body_bytes_max=requests.payload_bytes_max,
