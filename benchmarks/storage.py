@@ -1,0 +1,150 @@
+"""What a durable batch costs: commits and batches per second, batches per commit, CPU per batch.
+
+    python benchmarks/storage.py [--folder DIR] [--seconds 1.5]
+
+Closed loop: each of N committers submits a batch (one segment of 300 bytes, one head with a summary of 300 bytes, one shard
+record: what one invocation writes) and the next one when ``done`` came. ``CPU`` is of the whole process, both threads, so it
+contains the benchmark's own few microseconds. Control, in the same run and folder: append 1 KiB to a file, fdatasync.
+
+Wall times need an idle machine; CPU columns and ratios are what to trust.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from golemp2p.model.ids import Key
+from golemp2p.ports import Batch, LogHead, ShardRecord, StoredSegment
+from golemp2p.storage.sqlite import SqliteStorage
+
+COMMITTERS = (1, 8, 64, 256)
+LOGS = 500
+SEGMENT = os.urandom(300)
+SUMMARY = os.urandom(300)
+CERTIFICATE = os.urandom(250)
+HASH = bytes(32)
+
+
+class Row(NamedTuple):
+    committers: int
+    batches_per_s: float
+    commits_per_s: float
+    batches_per_commit: float
+    cpu_us: float
+    submit_us: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Committers:
+    """``count`` closed loops over ``LOGS`` logs, until ``deadline``."""
+
+    def __init__(self, storage: SqliteStorage, name: str, count: int, seconds: float) -> None:
+        self._storage = storage
+        self._running = count
+        self._finished = trio.Event()
+        self._deadline = time.perf_counter() + seconds
+        self._keys = [Key.of("worker", f"{name}/{number}") for number in range(LOGS)]
+        self._tails = [1] * LOGS
+        self._position = 0
+        self.submit_s = 0.0
+        self.latencies: list[float] = []
+
+    async def run(self) -> None:
+        for _ in range(self._running):
+            self._submit()
+        await self._finished.wait()
+
+    def _submit(self) -> None:
+        self._position += 1
+        number = self._position % LOGS
+        key, first = self._keys[number], self._tails[number]
+        self._tails[number] = first + 2
+        shard = number & 63
+        batch = Batch(
+            segments=[StoredSegment(key, first, 2, 1, self._position, SEGMENT)],
+            heads=[LogHead(key, "worker", key.digest.hex(), shard, first + 2, HASH, first % 4 == 1, None, SUMMARY)],
+            shards=[ShardRecord(shard, 1, HASH, self._position, CERTIFICATE)],
+        )
+        started = time.perf_counter()
+
+        def done(error: Exception | None) -> None:
+            if error is not None:
+                raise error
+            now = time.perf_counter()
+            self.latencies.append(now - started)
+            if now < self._deadline:
+                self._submit()
+                return
+            self._running -= 1
+            if not self._running:
+                self._finished.set()
+
+        self._storage.submit(batch, done)
+        self.submit_s += time.perf_counter() - started
+
+
+async def measure(folder: Path, committers: int, seconds: float) -> Row:
+    storage = await SqliteStorage.open(folder)
+    await Committers(storage, "warm", committers, 0.2).run()  # statements, pages and caches are warm from here on
+    before = storage.statistics()
+    run = Committers(storage, "measured", committers, seconds)
+    wall, cpu = time.perf_counter(), time.process_time()
+    await run.run()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    after = storage.statistics()
+    await storage.aclose()
+    batches, commits = after["batches"] - before["batches"], after["commits"] - before["commits"]
+    ordered = statistics.quantiles(run.latencies, n=100)
+    return Row(
+        committers, batches / wall, commits / wall, batches / commits, cpu / batches * 1e6, run.submit_s / batches * 1e6,
+        ordered[49] * 1e3, ordered[98] * 1e3,
+    )  # fmt: skip
+
+
+def control(folder: Path, seconds: float) -> tuple[float, float]:
+    """Appends and fdatasyncs per second, CPU microseconds of each."""
+    record = os.urandom(1024)
+    descriptor = os.open(folder / "control", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    count, wall, cpu = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - wall < seconds:
+        os.write(descriptor, record)
+        os.fdatasync(descriptor)
+        count += 1
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    os.close(descriptor)
+    return count / wall, cpu / count * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Benchmark of the durable storage.")
+    parser.add_argument("--folder", type=Path, default=None, help="on the disk to measure; default: the temporary folder")
+    parser.add_argument("--seconds", type=float, default=1.5, help="per row")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="golemp2p-bench-", dir=arguments.folder))
+    try:
+        syncs_per_s, cpu_us = control(folder, arguments.seconds)
+        print(f"load {os.getloadavg()[0]:.1f}; control: append 1 KiB + fdatasync {syncs_per_s:,.0f}/s, {cpu_us:.0f} us CPU\n")
+        print("committers  batches/s  commits/s  of control  batches/commit  CPU us/batch  submit us  p50 ms  p99 ms")
+        for committers in COMMITTERS:
+            row = trio.run(measure, folder / str(committers), committers, arguments.seconds)
+            print(
+                f"{row.committers:10}  {row.batches_per_s:9,.0f}  {row.commits_per_s:9,.0f}"
+                f"  {row.commits_per_s / syncs_per_s:10.2f}  {row.batches_per_commit:14.1f}  {row.cpu_us:12.1f}"
+                f"  {row.submit_us:9.1f}  {row.p50_ms:6.2f}  {row.p99_ms:6.2f}"
+            )
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
