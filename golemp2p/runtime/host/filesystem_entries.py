@@ -34,6 +34,9 @@ from golemp2p.runtime.host.filesystem_walk import (
 LINK_BYTES_MAX = 1023
 """Of a link's target: the smallest maximum among the file systems of Linux (XFS)."""
 
+MOVED_DIRECTORIES_MAX = 1_000
+"""Looked into, at some 7 us each, to see whether a move makes them too deep; a move of more is refused as if it did."""
+
 DESCRIPTOR_FLAGS = (
     "read", "write", "file-integrity-sync", "data-integrity-sync", "requested-write-sync", "mutate-directory",
 )  # fmt: skip
@@ -154,10 +157,12 @@ def create_directory(base: Descriptor, path: str) -> None:
         if place.info is not None:
             raise Refused("exist")
         base.tree.check_entry()
-        if depth_of(place.parent, base.tree.root_identity, DEPTH_MAX) >= DEPTH_MAX:
+        depth = depth_of(place.parent, base.tree.root_identity, DEPTH_MAX) + 1
+        if depth > DEPTH_MAX:
             raise Refused("name-too-long")
         os.mkdir(place.entry(), 0o700, dir_fd=place.parent)
         base.tree.entry_made()
+        base.tree.deepest = max(base.tree.deepest, depth)
 
 
 def symlink(base: Descriptor, target: str, path: str) -> None:
@@ -226,12 +231,21 @@ def rename(old_base: Descriptor, old_path: str, new_base: Descriptor, new_path: 
 
 
 def _check_depth(tree: FileTree, old: Place, new: Place) -> None:
-    """A directory that moves down takes all below it along. What moves up, or sideways, is not deeper than it was."""
-    depth = depth_of(new.parent, tree.root_identity, DEPTH_MAX) + 1
-    if depth <= depth_of(old.parent, tree.root_identity, DEPTH_MAX) + 1:
+    """A directory that moves down takes all below it along. What moves up, or sideways, is not deeper than it was.
+
+    What lies below is looked into only if the deepest directory there ever was would become too deep by this move.
+    """
+    depth_old = depth_of(old.parent, tree.root_identity, DEPTH_MAX) + 1
+    depth_new = depth_of(new.parent, tree.root_identity, DEPTH_MAX) + 1
+    if depth_new <= depth_old:
         return
-    if depth + height_of(old.parent, old.entry()) > DEPTH_MAX:
-        raise Refused("name-too-long")
+    deepest = depth_new + tree.deepest - depth_old
+    if deepest > DEPTH_MAX:
+        height = height_of(old.parent, old.entry(), MOVED_DIRECTORIES_MAX)
+        if height is None or depth_new + height > DEPTH_MAX:
+            raise Refused("name-too-long")
+        deepest = depth_new + height
+    tree.deepest = max(tree.deepest, deepest)
 
 
 def remove_directory(base: Descriptor, path: str) -> None:
@@ -307,8 +321,8 @@ class Listing:
 
 
 def _entry_type(entry: os.DirEntry[str]) -> str:
-    if entry.is_symlink():
-        return "symbolic-link"
+    if entry.is_file(follow_symlinks=False):
+        return "regular-file"
     if entry.is_dir(follow_symlinks=False):
         return "directory"
-    return "regular-file" if entry.is_file(follow_symlinks=False) else "unknown"
+    return "symbolic-link" if entry.is_symlink() else "unknown"

@@ -222,12 +222,26 @@ def depth_of(directory: int, root: tuple[int, int], depth_max: int) -> int:
         close_all(opened)
 
 
-def height_of(parent: int, name: bytes) -> int:
-    """Levels of directories below directory ``name`` (0: it holds none). Recursion is bounded by the tree's depth limit."""
+def height_of(parent: int, name: bytes, count_max: int) -> int | None:
+    """Levels of directories below directory ``name`` (0: it holds none), looking into ``count_max`` of them at most: ``None``
+    when there are more. Recursion is bounded by the tree's depth limit."""
+    return _height(parent, name, [count_max])
+
+
+def _height(parent: int, name: bytes, left: list[int]) -> int | None:
+    left[0] -= 1
+    if left[0] < 0:
+        return None
     fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
     try:
         with os.scandir(fd) as entries:
             below = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        return max((1 + height_of(fd, child) for child in below), default=0)
+        height = 0
+        for child in below:
+            under = _height(fd, child, left)
+            if under is None:
+                return None
+            height = max(height, under + 1)
+        return height
     finally:
         os.close(fd)

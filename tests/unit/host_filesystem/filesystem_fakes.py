@@ -18,9 +18,7 @@ from golemp2p.runtime.host.context import Context
 from golemp2p.runtime.host.dispatch import Waiting, dispatcher
 
 INTERFACES = (*filesystem.INTERFACES, *io.INTERFACES)
-DISPATCHERS = {
-    f"{interface.name}.{name}": dispatcher(function) for interface in INTERFACES for name, function in interface.functions.items()
-}
+DISPATCHERS = {f"{face.name}.{name}": dispatcher(function) for face in INTERFACES for name, function in face.functions.items()}
 DROPPED = {name: dropped for interface in INTERFACES for name, dropped in interface.resources.items()}
 
 

@@ -237,6 +237,16 @@ def test_trouble_of_the_machine_is_no_answer(
         assert "/a/path" not in str(caught.value)
 
 
+def test_a_root_that_is_gone_is_no_answer(guest: Guest, worker: Worker) -> None:
+    guest.put("f")
+    worker.root.rename(worker.root.parent / "elsewhere")
+    with pytest.raises(StorageFailed):
+        guest("stat-at", guest.root, (), "f")
+    worker.root.write_bytes(b"a file where the directory should be")
+    with pytest.raises(StorageFailed):
+        Guest(worker)("stat", 1)
+
+
 NAMES = st.sampled_from(["a", "b", "c", "..", ".", "", "l", "m"])
 PATHS = st.lists(NAMES, min_size=1, max_size=6).map("/".join)
 

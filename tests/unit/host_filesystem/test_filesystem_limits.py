@@ -218,6 +218,29 @@ def test_depth_is_limited_however_it_is_reached(guest: Guest, monkeypatch: pytes
     assert guest("rename-at", guest.root, "c", a, "b/b/c") == too_deep
 
 
+def test_a_move_that_cannot_be_judged_cheaply_is_refused(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystem_entries, "DEPTH_MAX", 4)
+    monkeypatch.setattr(filesystem_entries, "MOVED_DIRECTORIES_MAX", 3)
+    for name in ("many", "many/1", "many/2", "few", "few/1", "to"):
+        guest.mkdir(name)
+    assert guest("rename-at", guest.root, "many", guest.root, "to/many") == OK, "nothing was ever deep: no need to look"
+    assert guest("rename-at", guest.root, "to/many", guest.root, "many") == OK
+    for name in ("a", "a/a", "a/a/a", "a/a/a/a", "many/3"):
+        guest.mkdir(name)
+    assert guest("rename-at", guest.root, "few", guest.root, "to/few") == OK
+    assert guest("rename-at", guest.root, "many", guest.root, "to/many") == ("err", "name-too-long")
+
+
+def test_depth_of_what_was_laid_in_counts(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystem_entries, "DEPTH_MAX", 4)
+    guest = worker.start()
+    (worker.root / "a" / "b" / "c").mkdir(parents=True)
+    guest.mkdir("to")
+    guest.mkdir("to/to")
+    assert guest("rename-at", guest.root, "a", guest.root, "to/a") == OK
+    assert guest("rename-at", guest.root, "to/a", guest.root, "to/to/a") == ("err", "name-too-long")
+
+
 def test_a_path_deeper_than_paths_can_say(guest: Guest) -> None:
     here = guest.root
     for _ in range(filesystem_tree.DEPTH_MAX):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from filesystem_fakes import Guest, Worker
 
 from golemp2p.errors import Divergence
+from golemp2p.runtime.host.filesystem_tree import FileTree
 
 NOW = ("now", None)
 KEEP = ("no-change", None)
@@ -121,6 +123,17 @@ def test_metadata_hash_follows_the_file_not_the_inode(worker: Worker) -> None:
     second = hashes(worker.start())
     assert first == second
     assert first[-1] == first[-3] != first[-2]
+
+
+def test_an_inode_number_that_comes_back_is_another_file() -> None:
+    """Told to the tree directly, since which numbers come back is the machine's own business."""
+    tree = FileTree()
+    info = os.stat_result((stat.S_IFREG | 0o600, 77, 1, 1, 0, 0, 0, 0, 0, 0))
+    first = tree.number((1, 77))
+    assert tree.number((1, 77)) == first
+    tree.entry_made()
+    tree.entry_removed(info)
+    assert tree.number((1, 77)) == first + 1
 
 
 def test_metadata_hash_tells_files_apart_and_links_together(guest: Guest) -> None:

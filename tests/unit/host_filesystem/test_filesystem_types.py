@@ -112,6 +112,20 @@ def test_links_on_the_way_in(guest: Guest) -> None:
     assert guest.get("d/f")
 
 
+def test_a_slash_goes_on_through_links(guest: Guest) -> None:
+    guest.put("f")
+    guest.mkdir("d")
+    guest.link("f", "to-file")
+    guest.link("f/", "to-file-slash")
+    guest.link("d/", "to-directory")
+    guest.link("new/", "to-new")
+    for path in ("to-file/", "to-file-slash", "to-file-slash/"):
+        assert guest.try_open(path) == err("not-directory")
+        assert guest("stat-at", guest.root, ("symlink-follow",), path) == err("not-directory")
+    assert guest.try_open("to-directory", "directory")[0] == "ok"
+    assert guest.try_open("to-new", "create", "write") == err("is-directory")
+
+
 def test_flags_are_those_asked_for_in_order(guest: Guest) -> None:
     f = guest.open("f", "create", "mutate-directory requested-write-sync write read")
     assert guest("get-flags", f) == ("ok", ("read", "write", "requested-write-sync"))
