@@ -228,7 +228,7 @@ def _option(type: OptionOf, child: Child) -> Checker:
 
 def _unsupported(type: Unsupported) -> Checker:
     def checked(value: Any) -> Any:
-        raise Mismatch(f"{type.text}, which cannot be carried,", value)
+        raise Mismatch(f"a type that can be carried, not {type.text}", value)
 
     return checked
 

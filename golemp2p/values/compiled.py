@@ -33,20 +33,31 @@ class TypeCompiler(Generic[T]):
 
     def __init__(self, build: Callable[[Type, Callable[[Type], T]], T]) -> None:
         self._build = build
-        self._ready: dict[int, tuple[Type, T]] = {}  # the type is kept with it, so that its id is not given away
+        # id -> (the type, kept so that its id is not given away; its closure; its height). Heights, because a cached part
+        # is not walked again: without them, types compiled in steps could grow deeper than any compiled at once.
+        self._ready: dict[int, tuple[Type, T, int]] = {}
 
     def __call__(self, type: Type) -> T:
         found = self._ready.get(id(type))
-        return found[1] if found is not None else self._compile(type, 0)
+        return found[1] if found is not None else self._compile(type, 0)[1]
 
-    def _compile(self, type: Type, depth: int) -> T:
+    def _compile(self, type: Type, depth: int) -> tuple[Type, T, int]:
         found = self._ready.get(id(type))
         if found is not None:
-            return found[1]
-        if depth > TYPE_DEPTH_MAX:
+            return found
+        height = 0
+
+        def child(part: Type) -> T:
+            nonlocal height
+            _, closure, part_height = self._compile(part, depth + 1)
+            height = max(height, part_height + 1)
+            return closure
+
+        if depth <= TYPE_DEPTH_MAX:
+            built = self._build(type, child)
+        if max(depth, height) > TYPE_DEPTH_MAX:
             raise InvalidComponent(f"a type is nested deeper than {TYPE_DEPTH_MAX} levels")
-        built = self._build(type, lambda part: self._compile(part, depth + 1))
         if len(self._ready) >= CACHED_TYPES_MAX:
             self._ready.clear()
-        self._ready[id(type)] = (type, built)
-        return built
+        self._ready[id(type)] = result = (type, built, height)
+        return result

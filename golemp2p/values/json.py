@@ -143,7 +143,7 @@ def _option(payload: Type, part: Encoder) -> Encoder:
 
 def _unsupported(text: str) -> Encoder:
     def encode(value: Any, worker: WorkerId | None) -> Any:
-        raise Mismatch(f"{text}, which cannot be carried,", value)
+        raise Mismatch(f"a type that can be carried, not {text}", value)
 
     return encode
 

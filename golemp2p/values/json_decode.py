@@ -342,7 +342,7 @@ def _handle(type: Handle) -> Decoder:
 
 def _unsupported(type: Unsupported) -> Decoder:
     def decode(value: Any, worker: WorkerId | None) -> Any:
-        raise Mismatch(f"{type.text}, which cannot be carried,", value)
+        raise Mismatch(f"a type that can be carried, not {type.text}", value)
 
     return decode
 

@@ -81,9 +81,9 @@ def parse_name(text: str) -> ParsedFunctionName:
     if len(text) > NAME_CHARS_MAX:
         raise InvalidName(f"a function name has at most {NAME_CHARS_MAX} characters, got {len(text)}")
     interface, separator, inner = text.partition(".{")
-    if not separator:
+    if not separator or not _INTERFACE.fullmatch(interface):  # the separator may stand inside of a parameter
         return _parse_inner(None, text, text)
-    if not inner.endswith("}") or not _INTERFACE.fullmatch(interface):
+    if not inner.endswith("}"):
         raise _invalid(text)
     return _parse_inner(interface, inner[:-1], text)
 

@@ -144,7 +144,7 @@ def _option(part: Printer, nested: bool) -> Printer:
 
 def _without_text(type: Type) -> Printer:
     def printed(value: Any) -> str:
-        raise Mismatch(f"{type_text(type)}, which has no text form,", value)
+        raise Mismatch(f"a type with a text form, not {type_text(type)}", value)
 
     return printed
 

@@ -302,7 +302,7 @@ def _result(type: ResultOf, child: Child) -> Parser:
 
 def _without_text(type: Type) -> Parser:
     def parse(cursor: Cursor) -> Any:
-        raise Mismatch(f"{type_text(type)}, which has no text form,", got=cursor.rest())
+        raise Mismatch(f"a type with a text form, not {type_text(type)}", got=cursor.rest())
 
     return parse
 

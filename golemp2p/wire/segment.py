@@ -78,7 +78,10 @@ class Segment(NamedTuple):
 def seal(
     signer: Signer, *, key: Key, term: int, first: int, count: int, previous_hash: bytes, payload: bytes
 ) -> tuple[bytes, bytes]:
-    """``(segment bytes, segment hash)`` of ``count`` entries of log ``key``, encoded in ``payload``. Raises ``PayloadTooLarge``."""
+    """``(segment bytes, segment hash)`` of ``count`` entries of log ``key``, encoded in ``payload``.
+
+    Raises ``PayloadTooLarge``.
+    """
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(f"a segment holds {PAYLOAD_BYTES_MAX} bytes, got {len(payload)}")
     assert first >= 1, "entries count from 1"
