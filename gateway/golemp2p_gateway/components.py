@@ -11,6 +11,7 @@ import trio
 
 from golemp2p.errors import DataDamaged, InvalidName, MalformedRequest, NotFound
 from golemp2p.model.ids import ComponentId
+from golemp2p.values.wit_text import wit_text
 from golemp2p_gateway.edge import Edge
 from golemp2p_gateway.errors_table import NotSupported
 from golemp2p_gateway.http import Request, Response, json_response, natural, parse_json
@@ -18,6 +19,7 @@ from golemp2p_gateway.multipart import read_parts
 from golemp2p_gateway.shapes import component_json
 
 OCTETS = (b"content-type", b"application/octet-stream")
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
 FILE_CHUNK_BYTES = 1 << 20
 NAME_BYTES_MAX = 512  # as worker names
 SEARCHES_MAX = 256  # names in one search
@@ -102,6 +104,12 @@ async def download_component(edge: Edge, request: Request) -> Response:
     info = await edge.client.component(component, version)
     path = await edge.client.component_file(component, info.version)
     return Response(headers=[OCTETS], stream=FileChunks(path, info.size_bytes), length=info.size_bytes)
+
+
+async def component_wit(edge: Edge, request: Request) -> Response:
+    """The exports as WIT text; ``imports=true`` adds what the component asks of its host."""
+    info = await edge.client.component(component_id(request), version_number(request.params["version"]))
+    return Response(200, wit_text(info.type, imports=request.flag("imports")).encode(), [TEXT])
 
 
 async def component_file_contents(edge: Edge, request: Request) -> Response:

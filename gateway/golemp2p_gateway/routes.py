@@ -197,6 +197,12 @@ NODE = (
         node.compilation, "mesh", (Parameter("sha256", "path", TEXT, "of the component's bytes, hex", required=True),),
         response=json_of(ref("Compilation")),
     ),
+    Route(
+        "GET", "/v1/mesh/components/{component_id}/versions/{version}/wit", "get-component-wit",
+        "The exports of a component as WIT text", components.component_wit, "mesh",
+        (COMPONENT, VERSION, Parameter("imports", "query", BOOLEAN, "true: the imports as well")),
+        response={"text/plain": TEXT},
+    ),
 )  # fmt: skip
 
 ROUTES: tuple[Route, ...] = INVOCATIONS + WORKERS + COMPONENTS + NODE
