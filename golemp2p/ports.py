@@ -96,9 +96,14 @@ class Storage(Protocol):
       is durable, ``done(error)`` (``StorageFull``, ``StorageFailed``) when nothing of it was kept. Batches become durable in
       the order of submission; all that are queued when the previous commit ends share the next one (group commit). After a
       failed batch, later batches are still tried: it is for the caller to know whether they depend on it.
-    * A segment whose (log, first) exists already fails its batch with ``StorageFailed``; nothing is overwritten, ever.
+    * A segment whose (log, first) exists already fails its batch with ``StorageFailed``; nothing is overwritten, ever. That
+      segments of one log do not overlap is for the caller to see to: it alone knows the log's tail.
     * Reads see everything whose ``done(None)`` was called. They return bytes as stored: verifying is the reader's duty
       (no engine may be trusted alone), except that ``get_blob`` verifies its hash and raises ``DataDamaged``.
+    * ``submit`` raises ``UsageError`` for what no disk could ever hold (numbers beyond 63 bits, oversized bytes, text that
+      UTF-8 cannot hold), ``InvalidState`` after ``aclose``; then nothing is queued and ``done`` is never called. A submitted
+      batch must not be changed any more. ``done`` is never called inside ``submit``, and must not raise.
+    * Kind and identity belong to the key (it is their hash): a log's later heads cannot change them.
     * Deleting a log removes head and segments; the key may be used again, from index 1.
     * All methods may be called only from the event loop's thread. ``aclose`` waits for queued batches.
     """
