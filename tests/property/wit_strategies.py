@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from golemp2p.model.wit import (
     ListOf,
     OptionOf,
     Primitive,
+    PrimitiveName,
     Record,
     ResultOf,
     TupleOf,
@@ -30,7 +31,7 @@ KEYWORD_LIKE = ["none", "some", "ok", "err", "true", "inf", "nan", "list", "reco
 labels = st.one_of(st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z][a-z0-9]{0,4})?", fullmatch=True), st.sampled_from(KEYWORD_LIKE))
 type_names = st.none() | labels
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-primitives = st.sampled_from([Primitive(name) for name in (*INTEGER_RANGES, "bool", "f32", "f64", "char", "string")])
+primitives = st.sampled_from([Primitive(name) for name in get_args(PrimitiveName)])
 
 
 def unique_labels(min_size: int = 1, max_size: int = 4) -> st.SearchStrategy[tuple[str, ...]]:

@@ -147,6 +147,20 @@ def test_elections_that_do_not_count() -> None:
         verify_certificate(good, GENESIS)
 
 
+def test_two_of_five_are_no_majority() -> None:
+    keys = [SigningKey(bytes([n]) * 32) for n in range(5)]
+    voters = [Voter(key.public_key, STORE) for key in keys]
+    mesh, primary = GENESIS.mesh_id, keys[0].public_key
+    votes = [cast_vote(key, mesh_id=mesh, shard=0, term=9, primary=primary) for key in keys]
+    for count in range(6):
+        certificate = make_certificate(mesh_id=mesh, shard=0, term=9, primary=primary, voters=voters, votes=votes[:count])
+        if count >= 3:
+            verify_certificate(certificate, GENESIS, voters=voters)
+        else:
+            with pytest.raises(DataDamaged, match=f"{count} of 5 votes are no majority"):
+                verify_certificate(certificate, GENESIS, voters=voters)
+
+
 @pytest.mark.parametrize(
     ("place", "value"),
     [

@@ -73,7 +73,7 @@ def test_verify_names_what_differs() -> None:
         ({"previous_hash": b"x" * 32}, "previous hash differs"),
     ):
         with pytest.raises(DataDamaged, match=reason):
-            verify_segment(segment, **wrong)  # type: ignore[arg-type]
+            verify_segment(segment, **wrong)
     for forged in (segment._replace(signature=bytes(64)), segment._replace(author=OTHER.public_key)):
         with pytest.raises(DataDamaged, match="signature"):
             verify_segment(forged)
