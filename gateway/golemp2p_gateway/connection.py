@@ -112,9 +112,7 @@ class H1Stream(HTTPStream):
             await self.app(self.scope, self._receive, self.app_send, trio.to_thread.run_sync, trio.from_thread.run)
         except Exception:  # noqa: BLE001 - as Hypercorn: the app's failure ends its request, not the connection's task
             await self.config.log.exception("Error in ASGI Framework")
-        finally:
-            with trio.CancelScope(shield=True):  # bounded: sends have deadlines
-                await self.app_send(None)
+        await self.app_send(None)  # not when cancelled: the connection is closed without an answer
 
     async def _receive(self) -> Any:
         if self._early is not None:
@@ -298,6 +296,7 @@ class Connection(TCPServer):
                 self.send_lock.release()
             if not sent:
                 await self.protocol.handle(Closed())
+                await trio.lowlevel.checkpoint()  # a dead stream fails at once: an app that only sends must not spin
         elif isinstance(event, Closed):
             await self._finish()
             await self.protocol.handle(Closed())

@@ -164,7 +164,8 @@ async def test_a_long_invocation_is_not_timed_out(settings: GatewaySettings, nur
             assert answer.status_code == 200
 
         calls.start_soon(call)
-        async with await trio.open_tcp_stream(host, port) as silent:  # opened later than the call, and yet closed before it ends
+        # opened later than the call, and yet closed before it ends
+        async with await trio.open_tcp_stream(host, port) as silent:
             with trio.fail_after(5):
                 assert await silent.receive_some() == b""
         release.set()
