@@ -46,7 +46,8 @@ HEAD = _HEAD + " WHERE key = ?"
 HEADS = _HEAD + " WHERE kind = ? AND identity > ? AND identity >= ? ORDER BY identity LIMIT ?"
 HEADS_BELOW = _HEAD + " WHERE kind = ? AND identity > ? AND identity >= ? AND identity < ? ORDER BY identity LIMIT ?"
 HEADS_ALL = _HEAD + " NOT INDEXED ORDER BY id"  # from the table itself: an index may be damaged
-HEADS_OPEN = _HEAD + " WHERE has_open_work ORDER BY id"
+# the first condition lets SQLite use the partial index, the second read it in order of id
+HEADS_OPEN = _HEAD + " WHERE has_open_work AND has_open_work = 1 ORDER BY id"
 HEADS_DUE = _HEAD + " WHERE wake_ns IS NOT NULL AND wake_ns <= ? ORDER BY wake_ns, id LIMIT ?"
 NEXT_WAKE = "SELECT min(wake_ns) FROM heads WHERE wake_ns IS NOT NULL"
 SHARDS = "SELECT shard, term, voted_for, next_position, certificate FROM shards ORDER BY shard"
