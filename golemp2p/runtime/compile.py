@@ -44,7 +44,9 @@ def _compile(data: bytes, engine: wasmtime.Engine) -> wc.Component:
     try:
         return wc.Component(engine, data)
     except wasmtime.WasmtimeError as error:
-        raise InvalidComponent(f"the component does not compile: {error}") from error
+        causes = [line.strip() for line in str(error).splitlines()]
+        said = "; ".join(line for line in causes if line and line != "Caused by:")
+        raise InvalidComponent(f"the component does not compile: {said}") from error
 
 
 def write_compiled(source: Path, target: Path, sha256: bytes, engine: wasmtime.Engine) -> None:

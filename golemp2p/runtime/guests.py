@@ -44,9 +44,10 @@ def instances_max_default() -> int:
 class _Load:
     """A component being loaded, or loaded. Concurrent askers wait for ``finished``."""
 
-    __slots__ = ("component", "error", "finished")
+    __slots__ = ("component", "error", "finished", "scope")
 
     def __init__(self) -> None:
+        self.scope = trio.CancelScope()
         self.finished = trio.Event()
         self.component: LoadedComponent | None = None
         self.error: Exception | None = None
@@ -89,16 +90,17 @@ class WasmtimeGuests:
 
     async def _load(self, load: _Load, sha256: bytes, path: Path) -> None:
         """Not cancelled with whoever asked first: others may wait for the same component."""
-        try:
-            code = await self._compiler.obtain(sha256, path)
-            # In this thread: reflection is Python, and would hold the lock in any other one too.
-            load.component = LoadedComponent(self, code.component, code.memory_initial)
-        except Exception as error:  # noqa: BLE001  # handed to everybody who waits
-            load.error = error
-        finally:
-            if load.component is None:
-                del self._loads[sha256]
-            load.finished.set()
+        with load.scope:
+            try:
+                code = await self._compiler.obtain(sha256, path)
+                # In this thread: reflection is Python, and would hold the lock in any other one too.
+                load.component = LoadedComponent(self, code.component, code.memory_initial)
+            except Exception as error:  # noqa: BLE001  # handed to everybody who waits
+                load.error = error
+            finally:
+                if load.component is None:
+                    del self._loads[sha256]
+                load.finished.set()
 
     def forget(self, sha256: bytes) -> None:
         """Let go of a component; instances that run keep what they need."""
@@ -137,13 +139,10 @@ class WasmtimeGuests:
 
     async def aclose(self) -> None:
         """Stop compiling and admit nothing more. Threads end with the block of ``open_guests``."""
-        self.close_nowait()
-        await trio.lowlevel.checkpoint()
-
-    def close_nowait(self) -> None:
-        """As ``aclose``, without a checkpoint: fit for use while another error is on its way out."""
         self._closed = True
-        self._nursery.cancel_scope.cancel()
+        for load in [each for each in self._loads.values() if not each.finished.is_set()]:
+            load.scope.cancel()
+            await load.finished.wait()
 
 
 @asynccontextmanager
@@ -168,10 +167,16 @@ async def open_guests(
     registry = Registry(host_interfaces() if interfaces is None else interfaces)
     compiler = Compiler(cache_dir, engine, in_process=compile_in_process, bytes_max=component_bytes_max)
     most = instances_max_default() if instances_max is None else instances_max
+    raised: Exception | None = None
     with Running(ticker, threads if slicing else 0) as scheduler:
         async with trio.open_nursery() as nursery:
             guests = WasmtimeGuests(compiler, scheduler, registry, nursery, engine=engine, instances_max=most)
             try:
                 yield guests
+            except Exception as error:  # noqa: BLE001  # carried around the nursery, which would only wrap it in a group
+                raised = error
             finally:
-                guests.close_nowait()
+                with trio.CancelScope(shield=True):  # short: cancelling a load kills its child
+                    await guests.aclose()
+    if raised is not None:
+        raise raised

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import wasmtime
 
@@ -30,7 +31,7 @@ MEMORY = r"""
   (alias core export $libc "memory" (core memory $memory))
   (alias core export $libc "realloc" (core func $realloc))
 """
-_OPTIONS = '(memory (core memory $memory)) (realloc (core func $realloc))'
+_OPTIONS = "(memory (core memory $memory)) (realloc (core func $realloc))"
 
 
 class _Types:
@@ -150,7 +151,8 @@ HABITS = r"""(component
     (export "thing" (type $thing (sub resource)))
     (export "[constructor]thing" (func (result (own $thing))))
     (export "missing" (func (param "x" string)))))
-  (core module $libc (memory (export "memory") 1 10000) (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64)))
+  (core module $libc (memory (export "memory") 1 10000)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64)))
   (core instance $libc (instantiate $libc))
   (core func $now (canon lower (func $i "now")))
   (core func $ask (canon lower (func $i "ask")))
@@ -225,7 +227,14 @@ async def load(guests: WasmtimeGuests, folder: Path, text: str | bytes) -> Loade
 
 
 @asynccontextmanager
-async def inline_guests(folder: Path, *interfaces: HostInterface, **options: object) -> AsyncIterator[WasmtimeGuests]:
+async def inline_guests(folder: Path, *interfaces: HostInterface, **options: Any) -> AsyncIterator[WasmtimeGuests]:
     """Guests that compile without a child process."""
-    async with open_guests(folder / "cache", interfaces=interfaces, compile_in_process=True, **options) as guests:  # type: ignore[arg-type]
+    async with child_guests(folder, *interfaces, compile_in_process=True, **options) as guests:
+        yield guests
+
+
+@asynccontextmanager
+async def child_guests(folder: Path, *interfaces: HostInterface, **options: Any) -> AsyncIterator[WasmtimeGuests]:
+    """Guests as a node has them, with these interfaces only."""
+    async with open_guests(folder / "cache", interfaces=interfaces, **options) as guests:
         yield guests

@@ -115,8 +115,12 @@ def _compounds(inner: st.SearchStrategy[wit.Type]) -> st.SearchStrategy[wit.Type
         inner.map(wit.OptionOf),
         st.builds(wit.ResultOf, maybe, maybe),
         st.lists(inner, min_size=1, max_size=4).map(lambda types: wit.TupleOf(tuple(types))),
-        _NAMES.flatmap(lambda names: st.tuples(*[inner for _ in names]).map(lambda ts: wit.Record(tuple(zip(names, ts, strict=True))))),
-        _NAMES.flatmap(lambda names: st.tuples(*[maybe for _ in names]).map(lambda ts: wit.Variant(tuple(zip(names, ts, strict=True))))),
+        _NAMES.flatmap(
+            lambda names: st.tuples(*[inner for _ in names]).map(lambda ts: wit.Record(tuple(zip(names, ts, strict=True))))
+        ),
+        _NAMES.flatmap(
+            lambda names: st.tuples(*[maybe for _ in names]).map(lambda ts: wit.Variant(tuple(zip(names, ts, strict=True))))
+        ),
         _NAMES.map(lambda names: wit.Enum(tuple(names))),
         _NAMES.map(lambda names: wit.Flags(tuple(names))),
     )

@@ -161,7 +161,7 @@ async def test_a_ticker_that_slept_wakes_up(tmp_path: Path) -> None:
         assert ticker is not None
         with trio.fail_after(10):
             while not ticker.asleep:
-                await trio.sleep(0.02)
+                await trio.lowlevel.checkpoint()
         ticks = ticker.count
         with pytest.raises(LimitExceeded):
             await instance.call("", "spin", [ENDLESS])
@@ -185,28 +185,26 @@ async def test_without_slicing_a_guest_runs_to_its_end_at_once(tmp_path: Path) -
 
 
 async def test_inline_time_is_shared_between_passes_of_the_loop(tmp_path: Path) -> None:
-    """Guests whose turn would come in one pass wait for the next when the budget of this one is spent."""
-    async with inline_guests(tmp_path, clock_interface(), threads=2) as guests:
+    """When one guest has spent the time of a pass, the others get the passes that follow, one each."""
+    interface, passes = HostInterface("demo:clock/now"), 0
+    ran_in: list[int] = []
+
+    @interface.function("now")
+    def now(ctx: HostContext) -> int:
+        ran_in.append(passes)
+        guests.scheduler._spend(PASS_BUDGET_NS + 1)
+        return 0
+
+    async with inline_guests(tmp_path, interface, threads=2) as guests:
         component = await load(guests, tmp_path, HABITS)
-        instances = [await component.instantiate(MemoryWorkerHost()) for _ in range(3)]
-        scheduler = guests.scheduler
-        order: list[str] = []
-        scheduler._spend(PASS_BUDGET_NS + 1)
-
-        async def call(instance: object, name: str) -> None:
-            await instance.call("", "now", [])  # type: ignore[attr-defined]
-            order.append(name)
-
-        async def bystander() -> None:
-            order.append("bystander")
-            await trio.lowlevel.checkpoint()
-
+        instances = [await component.instantiate(MemoryWorkerHost()) for _ in range(4)]
         async with trio.open_nursery() as nursery:
-            for number, instance in enumerate(instances):
-                nursery.start_soon(call, instance, f"guest {number}")
-            nursery.start_soon(bystander)
-        assert order[0] == "bystander"
-        assert sorted(order[1:]) == ["guest 0", "guest 1", "guest 2"]
+            for instance in instances:
+                nursery.start_soon(instance.call, "", "now", [])
+            while len(ran_in) < 4:
+                passes += 1
+                await trio.lowlevel.checkpoint()
+        assert len(set(ran_in)) == 4
         for instance in instances:
             instance.close()
 

@@ -28,6 +28,7 @@ from golemp2p.runtime.host.declare import (
 from golemp2p.runtime.host.encoding import EMPTY_REQUEST, request_hash
 from golemp2p.testing.hosts import MemoryJournal, MemoryWorkerHost, RecordedCall
 
+
 class Clock:
     """The interface that ``HABITS`` imports; counts how often each body ran."""
 
@@ -71,7 +72,14 @@ async def all_calls(instance: GuestInstance) -> list[int]:
     return [await instance.call("", name, args) for name, args in CALLS]
 
 
-CALLS: list[tuple[str, list[int]]] = [("now", []), ("ask", [10]), ("send", [21]), ("local", [4]), ("sum-now", [5]), ("sum-ask", [3])]
+CALLS: list[tuple[str, list[int]]] = [
+    ("now", []),
+    ("ask", [10]),
+    ("send", [21]),
+    ("local", [4]),
+    ("sum-now", [5]),
+    ("sum-ask", [3]),
+]
 
 
 async def test_a_replay_gives_the_same_answers_without_running_bodies(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -183,7 +191,7 @@ async def test_divergence_in_name_and_in_request(tmp_path: Path, autojump_clock:
             assert "demo:clock/now::ask" in caught.value.expected
             assert got in caught.value.got
             with pytest.raises(InvalidState):
-                await other.call("", "inc", [1])
+                await other.call("", "local", [1])
             other.close()
 
 
@@ -203,7 +211,9 @@ class _Private(BaseException):
 
 @pytest.mark.parametrize("error", [GuestExited(3), Suspended(7), ValueError("bug"), _Private(), KeyboardInterrupt()])
 @pytest.mark.parametrize("waits", [False, True])
-async def test_what_a_host_function_raises_comes_out_unchanged(tmp_path: Path, autojump_clock: MockClock, error: BaseException, waits: bool) -> None:
+async def test_what_a_host_function_raises_comes_out_unchanged(
+    tmp_path: Path, autojump_clock: MockClock, error: BaseException, waits: bool
+) -> None:
     clock = Clock()
 
     async def fail(x: int) -> int:
