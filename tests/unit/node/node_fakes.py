@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMPONENT_ID = "3f2b8c1e-0000-4000-8000-000000000001"
@@ -35,6 +35,15 @@ class Seen:
         return json.loads(self.body)
 
 
+class Ran(NamedTuple):
+    """What one command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
 Answer = tuple[int, Any]
 Responder = Callable[[Seen], Answer]
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
-from node_fakes import COMPONENT_ID, FakeNode, Seen, component
+from node_fakes import COMPONENT_ID, FakeNode, Run, Seen, component
 
 BASE = f"/v1/components/{COMPONENT_ID}"
 WASM = b"\0asm\x0d\0\x01\0" + bytes(100_000)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import Run
-from node_fakes import FakeNode
+from node_fakes import FakeNode, Run
 
 from golemp2p_node.cli.app import cli
 

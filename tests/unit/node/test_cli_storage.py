@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from conftest import Run
+from node_fakes import Run
 
 from golemp2p.storage.sqlite import SqliteStorage
 

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Run
-from node_fakes import COMPONENT_ID, FakeNode, Seen, worker
+from node_fakes import COMPONENT_ID, FakeNode, Run, Seen, worker
 
 WORKERS = f"/v1/components/{COMPONENT_ID}/workers"
 MINE = f"{WORKERS}/mine"

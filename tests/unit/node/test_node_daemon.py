@@ -1,0 +1,151 @@
+"""The node as a process: what it prints, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from node_fakes import Run
+
+from golemp2p.storage.datadir import DataDirectory
+
+ROOT = Path(__file__).resolve().parents[3]
+PATIENCE_S = 30.0  # a loaded machine starts Python slowly
+
+
+class Process:
+    """``golemp2p node run`` on a free port."""
+
+    def __init__(self, data: Path, *arguments: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLEMP2P_")}
+        environment["PYTHONPATH"] = ":".join(str(ROOT / part) for part in ("", "node", "gateway"))
+        line = ["node", "run", "--data-dir", str(data), "--http", "127.0.0.1:0", "--format", "json", *arguments]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from golemp2p_node.cli import main; main()", *line],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def listening(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate(timeout=PATIENCE_S)[1]
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    def end(self, *signals: signal.Signals) -> tuple[int, str]:
+        for number in signals:
+            self.process.send_signal(number)
+        _, log = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, log
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Any]:
+    started: list[Process] = []
+
+    def go(*arguments: str) -> Process:
+        started.append(Process(tmp_path / "data", *arguments))
+        return started[-1]
+
+    yield go
+    for process in started:
+        process.process.kill()
+        process.process.communicate()
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
+        return json.load(response)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_and_drains(start: Any, tmp_path: Path, number: signal.Signals) -> None:
+    node = start("--set", "log.format=json")
+    told = node.listening()
+    assert told["listener"] == "http"
+    assert get(f"{told['url']}/healthcheck") == {}
+    assert get(f"{told['url']}/v1/mesh/node")["node"] == told["node"]
+    code, log = node.end(number)
+    assert code == 0, log
+    events = [json.loads(line)["event"] for line in log.splitlines()]
+    assert events[0] == "node_started"
+    assert events[-1] == "node_stopped"
+    assert "node_draining" in events
+    assert (tmp_path / "data/node.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_is_the_same_node_after_a_restart(start: Any) -> None:
+    first = start()
+    node = first.listening()["node"]
+    first.process.kill()
+    first.process.communicate()
+    second = start()
+    assert second.listening()["node"] == node
+    assert second.end(signal.SIGTERM)[0] == 0
+
+
+def test_two_nodes_cannot_share_a_directory(start: Any, tmp_path: Path) -> None:
+    first = start()
+    first.listening()
+    code, log = start().end()
+    assert code == 1
+    error = json.loads(log.splitlines()[-1])["error"]
+    assert f"is in use by process {first.process.pid}" in error["message"]
+
+
+def lines(ran_err: str) -> list[str]:
+    return ran_err.splitlines()
+
+
+def test_port_in_use(golemp2p: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = golemp2p("node", "run", "--data-dir", str(tmp_path / "data"), "--http", f"127.0.0.1:{port}")
+    assert ran.code == 1
+    assert lines(ran.err)[0] == f"error: cannot listen on 127.0.0.1:{port}: the port is in use"
+    assert len(lines(ran.err)) == 2
+    assert not (tmp_path / "data").exists(), "refused before anything was touched"
+
+
+def test_foreign_address(golemp2p: Run, tmp_path: Path) -> None:
+    line = ("node", "run", "--data-dir", str(tmp_path / "data"), "--http", "203.0.113.1:9881", "--insecure-listen")
+    ran = golemp2p(*line)
+    assert ran.code == 1
+    assert "cannot listen on 203.0.113.1:9881" in ran.err
+
+
+def test_unusable_directory(golemp2p: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    ran = golemp2p("node", "run", "--data-dir", str(tmp_path / "file/data"), "--http", "127.0.0.1:0")
+    assert ran.code == 1
+    assert len(lines(ran.err)) == 1
+    assert "Not a directory" in ran.err
+
+
+def test_open_to_the_world_is_refused(golemp2p: Run, tmp_path: Path) -> None:
+    ran = golemp2p("node", "run", "--data-dir", str(tmp_path / "data"), "--http", "0.0.0.0:0")
+    assert ran.code == 2
+    assert "no authority configured" in lines(ran.err)[0]
+    assert "--insecure-listen" in lines(ran.err)[0]
+
+
+def test_damaged_key_points_at_verify(golemp2p: Run, tmp_path: Path) -> None:
+    with DataDirectory.open(tmp_path / "data") as directory:
+        (directory.path / "node.key").write_text("garbage\n")
+        (directory.path / "node.key").chmod(0o600)
+    ran = golemp2p("node", "run", "--data-dir", str(tmp_path / "data"), "--http", "127.0.0.1:0")
+    assert ran.code == 1
+    assert "node.key" in lines(ran.err)[0]
+    assert "storage verify" in lines(ran.err)[1]
