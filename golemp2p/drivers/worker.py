@@ -50,7 +50,7 @@ PROMISE_GRACE_S = 0.2
 """How long a wait for a promise keeps the instance: long enough for an answer that is on its way."""
 
 LOG_CHARS_MAX = 16 * 1024
-"""Longer output is recorded in pieces: an entry is bounded."""
+"""Longer output is recorded in pieces, longer error texts are cut: an entry is bounded."""
 
 
 class Waiter:
@@ -179,6 +179,11 @@ class Worker:
         return bool(
             self._task_running or self._waiters or self._promise_events or listening or self.writer.durable < self.writer.tail
         )
+
+    @property
+    def is_running(self) -> bool:
+        """Its task has something to do, or waits for something without being unloaded."""
+        return self._task_running
 
     @property
     def memory_bytes(self) -> int:
@@ -453,7 +458,7 @@ class Worker:
 
     def refuse(self, key: str, error: Golemp2pError) -> None:
         """The running invocation ends with an error that leaves the worker usable."""
-        self.append(e.InvocationRefused(self.now_ns(), key, error.code, str(error)))
+        self.append(e.InvocationRefused(self.now_ns(), key, error.code, str(error)[:LOG_CHARS_MAX]))
         self._settle_when_durable([key], None, error)
 
     # -- ends of an execution -------------------------------------------------------------------------------------------
@@ -493,7 +498,7 @@ class Worker:
             sample = int.from_bytes(self.node.random_bytes(4), "big") / 2**32
             delay = delay_before_retry(self.retry_policy, self.state.failures + 1, failure.code, sample)
         keys = self._open_keys()
-        self.append(e.Failed(self.now_ns(), failure.code, str(failure), delay is not None))
+        self.append(e.Failed(self.now_ns(), failure.code, str(failure)[:LOG_CHARS_MAX], delay is not None))
         logger.warning(
             "execution_failed",
             extra={"worker": str(self.id), "code": failure.code, "error": str(failure), "retry_in_s": delay},

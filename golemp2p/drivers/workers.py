@@ -316,10 +316,9 @@ class Workers:
             limiter.release_on_behalf_of(head.key)
 
     async def drain(self) -> None:
-        """Wait until no invocation is running; cancel this to stop waiting."""
-        while any(worker.is_busy and not worker.state.suspended for worker in self._loaded.values()):
-            with trio.move_on_after(0.05):
-                await self.task_ended.park()
+        """Wait until no invocation is under way; cancel this to stop waiting."""
+        while any(worker.is_running for worker in self._loaded.values()):
+            await self.task_ended.park()
 
     async def flush(self) -> None:
         """Make everything that is appended durable."""
