@@ -49,7 +49,8 @@ async def test_huge_headers_are_431(gateway: Gateway) -> None:
 
 async def test_a_truncated_body_calls_nothing(gateway: Gateway) -> None:
     target = f"{gateway.path}/workers/w/invoke-and-await?function=add"
-    answer = await gateway.raw(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode() + b'{"params":[1,2]}')
+    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
+    answer = await gateway.raw(head + b'{"params":[1,2]}')
     assert b"200 " not in answer[:15]
     assert not gateway.fake.calls
 
