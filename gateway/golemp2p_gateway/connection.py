@@ -112,7 +112,12 @@ class H1Stream(HTTPStream):
             await self.app(self.scope, self._receive, self.app_send, trio.to_thread.run_sync, trio.from_thread.run)
         except Exception:  # noqa: BLE001 - as Hypercorn: the app's failure ends its request, not the connection's task
             await self.config.log.exception("Error in ASGI Framework")
-        await self.app_send(None)  # not when cancelled: the connection is closed without an answer
+        await self.app_send(None)
+
+    async def app_send(self, message: Any) -> None:
+        if message is None and trio.current_effective_deadline() == -math.inf:
+            return  # cut off at shutdown: the connection closes without an answer, rather than with one the app never gave
+        await super().app_send(message)
 
     async def _receive(self) -> Any:
         if self._early is not None:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -21,6 +22,8 @@ from golemp2p.errors import MalformedRequest, PayloadTooLarge
 
 JSON_TYPE = (b"content-type", b"application/json; charset=utf-8")
 QUERY_FIELDS_MAX = 256  # far more filters than anybody writes; keeps parsing linear
+
+QUERY_KEPT_BYTES_MAX, QUERIES_KEPT_MAX = 512, 1024  # half a megabyte of queries whose parse is kept
 
 Chunks = AsyncIterator[bytes]
 
@@ -49,7 +52,8 @@ class Request:
     @property
     def query(self) -> dict[str, list[str]]:
         if self._query is None:
-            self._query = parse_query(self.query_string) if self.query_string else {}
+            query = self.query_string
+            self._query = (_parse_again if len(query) <= QUERY_KEPT_BYTES_MAX else parse_query)(query) if query else {}
         return self._query
 
     def one(self, name: str) -> str | None:
@@ -148,6 +152,12 @@ def parse_query(query: bytes) -> dict[str, list[str]]:
     for name, value in pairs:
         values.setdefault(name, []).append(value)
     return values
+
+
+@lru_cache(QUERIES_KEPT_MAX)
+def _parse_again(query: bytes) -> dict[str, list[str]]:
+    """The same few queries, ``function=...``, come again and again. What this returns is shared: never change it."""
+    return parse_query(query)
 
 
 def natural(text: str, what: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,10 +13,12 @@ from gateway_harness import WASM, Gateway
 from httpx_ws import WebSocketDisconnect, WebSocketUpgradeError, aconnect_ws
 
 from golemp2p.model import entries as e
+from golemp2p.model.ids import WorkerId
 from golemp2p.model.worker import WorkerEvent
 from golemp2p.ports import CompilationState
-from golemp2p.testing.client import NOW_NS
+from golemp2p.testing.client import NOW_NS, FakeClient
 from golemp2p.values.cbor import dumps
+from golemp2p_gateway import GatewaySettings, serve
 from golemp2p_gateway.routes import ROUTES
 
 ADD = "demo:adder/api@1.0.0.{add}"
@@ -244,6 +247,28 @@ async def test_events_come_as_text_frames(gateway: Gateway) -> None:
             with pytest.raises(WebSocketDisconnect) as closed:
                 await socket.receive_text()
     assert closed.value.code == 1000
+
+
+async def test_a_listener_that_lags_is_dropped_with_a_code(settings: GatewaySettings, nursery: trio.Nursery) -> None:
+    fake = FakeClient()
+    worker = WorkerId((await fake.add_component("adder", WASM)).component, "w")
+    few = replace(settings, websocket_events_max=16)
+    (address,) = await nursery.start(lambda task_status: serve(fake, few, task_status=task_status))
+    async with httpx.AsyncClient() as http:
+        url = f"{address.replace('http', 'ws')}/v1/components/{worker.component}/workers/w/connect"
+        async with aconnect_ws(url, http) as socket:
+            for _ in range(2000):
+                fake.emit(worker, WorkerEvent("stdout", NOW_NS, message="x" * 100))
+            code = 0
+            with trio.fail_after(5):
+                while not code:
+                    try:
+                        await socket.receive_text()
+                    except WebSocketDisconnect as closed:
+                        code = closed.code
+    assert code == 1013
+    assert not fake.listeners[worker]
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_listener_that_leaves_is_forgotten(gateway: Gateway) -> None:
