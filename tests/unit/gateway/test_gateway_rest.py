@@ -275,6 +275,8 @@ async def test_a_listener_that_leaves_is_forgotten(gateway: Gateway) -> None:
     worker = gateway.worker("w")
     async with aconnect_ws(f"ws://127.0.0.1:{gateway.address[1]}{gateway.path}/workers/w/connect", gateway.http) as socket:
         await socket.send_text("ignored")
+        gateway.fake.emit(worker, WorkerEvent("close", NOW_NS))
+        assert await socket.receive_text() == '"Close"'  # the first ping came before: no pong can cross our leaving
         assert len(gateway.fake.listeners[worker]) == 1
     with trio.fail_after(5):
         while gateway.fake.listeners[worker]:
