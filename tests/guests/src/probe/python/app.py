@@ -1,5 +1,6 @@
 """Asks the host for everything; what the functions are for stands in probe.wit."""
 
+import encodings.idna  # noqa: F401 - what getaddrinfo would import later, when there is no library any more
 import errno
 import os
 import random
