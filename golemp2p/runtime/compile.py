@@ -20,8 +20,8 @@ import wasmtime
 from wasmtime import component as wc
 
 from golemp2p.errors import DataDamaged, InvalidComponent
-from golemp2p.runtime.droppers import add_droppers
-from golemp2p.runtime.engine import new_engine
+from golemp2p.runtime.additions import append
+from golemp2p.runtime.engine import Engines, new_engines
 from golemp2p.runtime.reflect import reflect
 from golemp2p.runtime.wasm import check_preamble, initial_memory_bytes
 
@@ -32,12 +32,23 @@ NICE = 10
 def compile_component(data: bytes, engine: wasmtime.Engine) -> bytes:
     """Machine code, ready to be deserialized by an engine of the same configuration. Raises ``InvalidComponent``."""
     check_preamble(data)
-    component = _compile(data, engine)
+    component = _compile_with_additions(data, [], engine)
+    if component is None:
+        component = _compile(data, engine)
     exported = reflect(component, engine).exported_resources
     if exported:
         # Which resources there are is known only now; guests that export resources are compiled twice.
-        component = _compile(add_droppers(data, exported), engine)
+        component = _compile_with_additions(data, exported, engine) or component
     return bytes(component.serialize())
+
+
+def _compile_with_additions(data: bytes, exported: list[tuple[str, str]], engine: wasmtime.Engine) -> wc.Component | None:
+    """``None`` when that does not work: the component may still be good, written in a form that ``additions`` does not know.
+    It then runs all the same, its memory measured as when it began and its resources forgotten instead of dropped."""
+    try:
+        return _compile(append(data, exported), engine)
+    except InvalidComponent:
+        return None
 
 
 def _compile(data: bytes, engine: wasmtime.Engine) -> wc.Component:
@@ -49,15 +60,24 @@ def _compile(data: bytes, engine: wasmtime.Engine) -> wc.Component:
         raise InvalidComponent(f"the component does not compile: {said}") from error
 
 
-def write_compiled(source: Path, target: Path, sha256: bytes, engine: wasmtime.Engine) -> None:
+def compile_for_first(data: bytes, engines: Engines) -> tuple[bytes, bool]:
+    """Machine code for the plain engine, or else for the concurrent one; and whether it is for that."""
+    try:
+        return compile_component(data, engines.plain), False
+    except InvalidComponent:
+        return compile_component(data, engines.concurrent), True
+
+
+def write_compiled(source: Path, target: Path, sha256: bytes, engines: Engines) -> None:
     """Compile ``source`` to ``target``. After a crash either file may be there alone: whoever loads checks both."""
     data = source.read_bytes()
     if hashlib.sha256(data).digest() != sha256:
         raise DataDamaged(source.name, "the component's bytes do not match its hash")
-    code = compile_component(data, engine)
+    code, concurrent = compile_for_first(data, engines)
     description = {
         "size": len(code),
         "blake2b": hashlib.blake2b(code, digest_size=32).hexdigest(),
+        "concurrent": concurrent,
         "memory_initial": initial_memory_bytes(data),
     }
     write_durably(target, code)
@@ -87,7 +107,7 @@ def main(arguments: list[str]) -> int:
     source, target, sha256 = arguments
     os.nice(NICE)
     try:
-        write_compiled(Path(source), Path(target), bytes.fromhex(sha256), new_engine(parallel_compilation=True))
+        write_compiled(Path(source), Path(target), bytes.fromhex(sha256), new_engines(parallel_compilation=True))
     except InvalidComponent as error:
         sys.stderr.write(str(error))
         return EXIT_INVALID

@@ -24,7 +24,7 @@ from wasmtime import component as wc
 from golemp2p.errors import DataDamaged, InvalidComponent, WorldError
 from golemp2p.ports import CompilationState
 from golemp2p.runtime.compile import EXIT_DAMAGED, EXIT_INVALID, description_path, write_compiled
-from golemp2p.runtime.engine import WASMTIME_VERSION, code_fingerprint
+from golemp2p.runtime.engine import WASMTIME_VERSION, Engines, code_fingerprint
 from golemp2p.runtime.wasm import check_preamble
 
 COMPONENT_BYTES_MAX = 256 * 1024 * 1024
@@ -32,6 +32,9 @@ _ERROR_TEXT_MAX = 4000
 
 
 class CompiledCode(NamedTuple):
+    """``engine`` is the one the code was compiled for."""
+
+    engine: wasmtime.Engine
     component: wc.Component
     memory_initial: int
 
@@ -52,8 +55,8 @@ class _Compilation:
 class Compiler:
     """``in_process`` compiles in a thread instead of a child: for tests and simulations, with components that are trusted."""
 
-    def __init__(self, cache_dir: Path, engine: wasmtime.Engine, *, in_process: bool, bytes_max: int) -> None:
-        self._cache_dir, self._engine, self._in_process, self._bytes_max = cache_dir, engine, in_process, bytes_max
+    def __init__(self, cache_dir: Path, engines: Engines, *, in_process: bool, bytes_max: int) -> None:
+        self._cache_dir, self._engines, self._in_process, self._bytes_max = cache_dir, engines, in_process, bytes_max
         self._one = trio.CapacityLimiter(1)
         self._compilations: dict[bytes, _Compilation] = {}
         self.compilations_count = 0
@@ -113,14 +116,15 @@ class Compiler:
             size, digest, memory = description["size"], description["blake2b"], description["memory_initial"]
             if target.stat().st_size != size or _hash_file(target) != digest or not isinstance(memory, int):
                 return None
-            return CompiledCode(wc.Component.deserialize_file(self._engine, str(target)), memory)
+            engine = self._engines.concurrent if description["concurrent"] else self._engines.plain
+            return CompiledCode(engine, wc.Component.deserialize_file(engine, str(target)), memory)
         except (OSError, ValueError, KeyError, TypeError, wasmtime.WasmtimeError):
             return None  # wasmtime refuses code made for another processor, too
 
     async def _compile(self, source: Path, target: Path, sha256: bytes) -> None:
         self._cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._in_process:
-            await trio.to_thread.run_sync(write_compiled, source, target, sha256, self._engine)
+            await trio.to_thread.run_sync(write_compiled, source, target, sha256, self._engines)
             return
         command = [sys.executable, "-m", "golemp2p.runtime.compile", str(source), str(target), sha256.hex()]
         done = await trio.run_process(command, check=False, stdin=subprocess.DEVNULL, capture_stderr=True)

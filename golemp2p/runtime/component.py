@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wasmtime import component as wc
@@ -12,8 +13,9 @@ from golemp2p.errors import GuestTrapped
 from golemp2p.model import wit
 from golemp2p.ports import GuestInstance, WorkerHost
 from golemp2p.runtime import ffi
+from golemp2p.runtime.additions import DROPPER_FUNCTION, DROPPER_PREFIX, PAGES_PREFIX
+from golemp2p.runtime.compiler import CompiledCode
 from golemp2p.runtime.converters import Lift, is_plain, params_lowerer, result_lifter
-from golemp2p.runtime.droppers import DROPPER_FUNCTION, DROPPER_PREFIX
 from golemp2p.runtime.instance import Instance
 from golemp2p.runtime.linker import ComponentLinker
 from golemp2p.runtime.reflect import Reflection, reflect, unsupported_in
@@ -37,14 +39,14 @@ class ExportedFunction:
 class LoadedComponent:
     """``ports.GuestComponent``. ``memory_initial``: what the component's modules declare, in bytes."""
 
-    def __init__(self, guests: WasmtimeGuests, component: wc.Component, memory_initial: int) -> None:
+    def __init__(self, guests: WasmtimeGuests, code: CompiledCode) -> None:
+        engine, component, self.memory_initial = code
         self._guests, self._component = guests, component
-        self.memory_initial = memory_initial
         self.pointer = ffi.pointer(component)
-        self.engine_pointer = ffi.pointer(guests.engine)
-        self.reflection: Reflection = reflect(component, guests.engine)
+        self.engine_pointer = ffi.pointer(engine)
+        self.reflection: Reflection = reflect(component, engine)
         self.type: wit.ComponentType = self.reflection.type
-        self.linker = ComponentLinker(guests.engine, self.reflection, guests.registry, guests.fibers)
+        self.linker = ComponentLinker(engine, self.reflection, guests.registry, guests.fibers)
         self._declared = {
             (interface.name, function.name): function for interface in self.type.exports for function in interface.functions
         }
@@ -78,16 +80,24 @@ class LoadedComponent:
             found = self._exported[key] = self._prepare(interface, declared)
         return found
 
-    def dropper(self, identity: str) -> ExportedFunction:
-        """The export that drops resources of this identity (see ``droppers``)."""
+    def dropper(self, identity: str) -> ExportedFunction | None:
+        """The export that drops resources of this identity, ``None`` when there is none (see ``additions``)."""
         key = (DROPPER_PREFIX, identity)
         found = self._exported.get(key)
         if found is None:
             interface, _, name = identity.rpartition("#")
             number = self.reflection.exported_resources.index((interface, name))
+            if self._component.get_export_index(f"{DROPPER_PREFIX}{number}") is None:
+                return None
             function = wit.Function(DROPPER_FUNCTION, (("resource", wit.Handle(identity, owned=True)),), None)
             found = self._exported[key] = self._prepare(f"{DROPPER_PREFIX}{number}", function)
         return found
+
+    @cached_property
+    def sizers(self) -> tuple[ExportedFunction, ...]:
+        """The exports that tell the size of each memory, in pages (see ``additions``)."""
+        numbers = range(self.reflection.sizers_count)
+        return tuple(self._prepare("", wit.Function(f"{PAGES_PREFIX}{each}", (), wit.Primitive("u32"))) for each in numbers)
 
     def _prepare(self, interface: str, function: wit.Function) -> ExportedFunction:
         name = f"{interface}.{{{function.name}}}" if interface else function.name

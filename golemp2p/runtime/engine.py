@@ -1,4 +1,4 @@
-"""The one engine configuration, and the ticker that ends slices.
+"""The one engine configuration, in two variants, and the ticker that ends slices.
 
 Guest code checks an *epoch* at every loop and function entry. The ticker, a thread that sleeps, advances the epoch every
 ``TICK_S`` while guests run; a guest that crosses its deadline yields to whoever polls it (``fibers``). When no slice has begun
@@ -14,9 +14,12 @@ import importlib.metadata
 import platform
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 import wasmtime
+from wasmtime import _bindings
 
 from golemp2p.runtime.ffi import increment_epoch, pointer
 
@@ -38,29 +41,46 @@ WASMTIME_VERSION = importlib.metadata.version("wasmtime")
 
 
 def code_fingerprint() -> str:
-    """16 hex digits that change when code compiled before can no longer be used. The rewriting of ``droppers`` counts too."""
-    text = repr((sorted(_CODE_SETTINGS.items()), platform.machine(), platform.system(), "droppers-1"))
+    """16 hex digits that change when older code can no longer be used. What is appended (``additions``) counts too."""
+    text = repr((sorted(_CODE_SETTINGS.items()), platform.machine(), platform.system(), "additions-2", "engines-2"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def new_engine(*, parallel_compilation: bool = False) -> wasmtime.Engine:
+class Engines(NamedTuple):
+    """Two engines that differ in one setting, the support for component-model async, because neither will do for all guests.
+
+    With it, wasmtime 50.0.1 breaks ("deferred host scope has no call context") as soon as a guest lends two handles to one host
+    call, as ``poll`` does; without it, components with async built-ins do not compile. So ``plain`` has every component that
+    it can compile, and ``concurrent`` the rest.
+    """
+
+    plain: wasmtime.Engine
+    concurrent: wasmtime.Engine
+
+
+def new_engines(*, parallel_compilation: bool = False) -> Engines:
     """``parallel_compilation`` is for the compiler's child process only: a node does not compile."""
+    return Engines(_new_engine(False, parallel_compilation), _new_engine(True, parallel_compilation))
+
+
+def _new_engine(concurrency: bool, parallel_compilation: bool) -> wasmtime.Engine:
     config = wasmtime.Config()
     for name, value in _CODE_SETTINGS.items():
         setattr(config, name, value)
     config.parallel_compilation = parallel_compilation
+    _bindings.wasmtime_config_concurrency_support_set(config.ptr(), concurrency)  # there is no property for it
     return wasmtime.Engine(config)
 
 
 class Ticker:
-    """Advances the epoch of an engine while guests run. ``count`` is the number of ticks so far."""
+    """Advances the epoch of all engines while guests run. ``count`` is the number of ticks so far."""
 
-    def __init__(self, engine: wasmtime.Engine) -> None:
+    def __init__(self, engines: Sequence[wasmtime.Engine]) -> None:
         self.count = 0
         self.asleep = True
         self._slices = 0
-        self._engine = engine  # keeps the pointer below alive
-        self._pointer = pointer(engine)
+        self._engines = engines  # keeps the pointers below alive
+        self._pointers = [pointer(engine) for engine in engines]
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="golemp2p-ticker", daemon=True)
@@ -99,7 +119,8 @@ class Ticker:
         quiet, self._seen = 0, self._slices
         while quiet < IDLE_TICKS and not self._stopping:
             time.sleep(TICK_S)
-            increment_epoch(self._pointer)
+            for engine in self._pointers:
+                increment_epoch(engine)
             self.count += 1
             if self._slices == self._seen:
                 quiet += 1

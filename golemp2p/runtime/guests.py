@@ -4,7 +4,7 @@
         component = await guests.load(sha256, path)
         instance = await component.instantiate(host)
 
-Owns one engine, one ticker thread, a small pool of threads for guests that compute, and a nursery for compilations. Everything
+Owns the engines, one ticker thread, a small pool of threads for guests that compute, and a nursery for compilations. Everything
 ends with the block; instances should be closed before.
 """
 
@@ -15,13 +15,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-import wasmtime
 
 from golemp2p.errors import Draining, Overloaded
 from golemp2p.ports import CompilationState
 from golemp2p.runtime.compiler import COMPONENT_BYTES_MAX, Compiler
 from golemp2p.runtime.component import LoadedComponent
-from golemp2p.runtime.engine import Ticker, new_engine
+from golemp2p.runtime.engine import Ticker, new_engines
 from golemp2p.runtime.fibers import Running, Scheduler
 from golemp2p.runtime.host.declare import HostInterface
 from golemp2p.runtime.host.registry import Registry, host_interfaces
@@ -63,10 +62,8 @@ class WasmtimeGuests:
         registry: Registry,
         nursery: trio.Nursery,
         *,
-        engine: wasmtime.Engine,
         instances_max: int,
     ) -> None:
-        self.engine = engine
         self.scheduler, self.registry = scheduler, registry
         self.fibers: Fibers = {}
         self._compiler, self._nursery = compiler, nursery
@@ -94,7 +91,7 @@ class WasmtimeGuests:
             try:
                 code = await self._compiler.obtain(sha256, path)
                 # In this thread: reflection is Python, and would hold the lock in any other one too.
-                load.component = LoadedComponent(self, code.component, code.memory_initial)
+                load.component = LoadedComponent(self, code)
             except Exception as error:  # noqa: BLE001  # handed to everybody who waits
                 load.error = error
             finally:
@@ -162,15 +159,15 @@ async def open_guests(
     by default one per core and at least two; 0 runs them on the event loop. ``slicing=False`` also does without the ticker: a
     guest then runs until it calls the host or ends, which is what a deterministic simulation wants.
     """
-    engine = new_engine()
-    ticker = Ticker(engine) if slicing else None
+    engines = new_engines()
+    ticker = Ticker(engines) if slicing else None
     registry = Registry(host_interfaces() if interfaces is None else interfaces)
-    compiler = Compiler(cache_dir, engine, in_process=compile_in_process, bytes_max=component_bytes_max)
+    compiler = Compiler(cache_dir, engines, in_process=compile_in_process, bytes_max=component_bytes_max)
     most = instances_max_default() if instances_max is None else instances_max
     raised: Exception | None = None
     with Running(ticker, threads if slicing else 0) as scheduler:
         async with trio.open_nursery() as nursery:
-            guests = WasmtimeGuests(compiler, scheduler, registry, nursery, engine=engine, instances_max=most)
+            guests = WasmtimeGuests(compiler, scheduler, registry, nursery, instances_max=most)
             try:
                 yield guests
             except Exception as error:  # noqa: BLE001  # carried around the nursery, which would only wrap it in a group

@@ -144,6 +144,12 @@ class InstanceHandles:
         entry = self._guest.get(number)
         return None if entry is None else entry[0]
 
+    def forget(self, number: int) -> None:
+        """Let go of guest resource ``number`` without its destructor."""
+        _, box = self._guest.pop(number)
+        ffi.any_delete(box)
+        self._host.resource_dropped(number)
+
     def close(self) -> None:
         """Free all boxes. The entries go with the store."""
         for _, box in self._guest.values():

@@ -21,6 +21,7 @@ from golemp2p.runtime.handles import InstanceHandles
 from golemp2p.runtime.host.context import Context
 from golemp2p.runtime.linker import Fibers
 from golemp2p.runtime.traps import guest_error
+from golemp2p.runtime.wasm import PAGE_BYTES
 
 if TYPE_CHECKING:
     from golemp2p.runtime.component import ExportedFunction, LoadedComponent
@@ -40,6 +41,7 @@ class Instance:
         "_fibers",
         "_functions",
         "_instance",
+        "_memory_bytes",
         "_released",
         "_running",
         "_scheduler",
@@ -70,23 +72,23 @@ class Instance:
         self._fibers[self._context] = self._fiber
         self._functions: dict[int, bytes] = {}  # id of the exported function -> wasmtime_component_func_t
         self._instance = ctypes.create_string_buffer(ffi.INSTANCE_BYTES)
+        self._memory_bytes = component.memory_initial
         self._running = self._dead = self._closed = False
 
     async def start(self) -> None:
         """Instantiate. Raises like ``call``, and the instance is closed then."""
-        fiber = self._fiber
+        fiber, component = self._fiber, self._component
         fiber.clear_result()
-        error_at = fiber.address + ERROR_OFFSET
-        component = self._component
+        instance_at, error_at = ctypes.addressof(self._instance), fiber.address + ERROR_OFFSET
+        self._running = True
         try:
-            await self._run(
-                ffi.instantiate_async(
-                    component.linker.pointer, self._context, component.pointer, ctypes.addressof(self._instance), error_at
-                )
-            )
+            fiber.begin(ffi.instantiate_async(component.linker.pointer, self._context, component.pointer, instance_at, error_at))
+            await self._finish(fiber)
         except BaseException:
-            self.close()
+            self._closed = True
             raise
+        finally:
+            self._end()
 
     async def call(self, interface: str, function: str, args: Sequence[Any]) -> Any:
         exported = self._component.exported(interface, function)
@@ -99,54 +101,82 @@ class Instance:
         identity = self._fiber.handles.resource(resource)
         if identity is None:
             raise ValueMismatch("resource", "the number of a living resource", repr(resource))
-        await self._call(self._component.dropper(identity), [resource])
+        dropper = self._component.dropper(identity)
+        if dropper is None:
+            self._check_idle()
+            self._fiber.handles.forget(resource)
+        else:
+            await self._call(dropper, [resource])
 
     async def _call(self, exported: ExportedFunction, args: Sequence[Any]) -> Any:
-        fiber = self._fiber
         self._check_idle()
+        fiber = self._fiber
         handles = fiber.handles
-        keep: list[Any] = []
+        keep: list[Any] = []  # what wasmtime reads while the call is under way
         image = _lower_args(exported, args, keep, handles)
         fiber.clear_result()
-        result_at = fiber.address + RESULT_OFFSET
-        lift = exported.lift
-        future = ffi.func_call_async(
-            ffi.address_of(self._function(exported)),
-            self._context,
-            ffi.address_of(image) if image else None,
-            len(exported.lower),
-            result_at,
-            0 if lift is None else 1,
-            fiber.address + ERROR_OFFSET,
-        )
-        handles.given_away()
-        await self._run(future)
-        handles.release()
-        if lift is None:
-            return None
-        try:
-            return lift(result_at, handles)
-        finally:
-            if not exported.plain:
-                ffi.val_delete(result_at)
-
-    async def _run(self, future: ffi.Address) -> None:
-        """``future`` is this fiber's next one. Whatever is raised, the instance is dead."""
-        fiber = self._fiber
-        fiber.begin(future)
+        result_at, lift = fiber.address + RESULT_OFFSET, exported.lift
         self._running = True
         try:
-            await self._scheduler.run(fiber)
-            error = fiber.take_error()
-            if error:
-                raise guest_error(ffi.take_error(error))
+            future = ffi.func_call_async(
+                ffi.address_of(self._function(exported)),
+                self._context,
+                ffi.address_of(image) if image else None,
+                len(exported.lower),
+                result_at,
+                0 if lift is None else 1,
+                fiber.address + ERROR_OFFSET,
+            )
+            fiber.begin(future)
+            handles.given_away()
+            await self._finish(fiber)
+            handles.release()
+            result = None if lift is None else lift(result_at, handles)
+            if not exported.plain:
+                ffi.val_delete(result_at)
+            self._measure_memory()
         except BaseException:
             self._dead = True
             raise
+        else:
+            return result
         finally:
-            self._running = False
-            if self._closed:
-                self._free()
+            self._end()
+
+    async def _finish(self, fiber: Fiber) -> None:
+        await self._scheduler.run(fiber)
+        error = fiber.take_error()
+        if error:
+            raise guest_error(ffi.take_error(error))
+
+    def _end(self) -> None:
+        """The last step of ``start`` and ``_call``: nothing touches the store after it."""
+        self._running = False
+        if self._closed:
+            self._free()
+
+    def _measure_memory(self) -> None:
+        """After a call: a few instructions of guest code per memory, which neither call the host nor wait."""
+        sizers = self._component.sizers
+        if not sizers:
+            return
+        fiber, pages = self._fiber, 0
+        at, error_at = fiber.address + RESULT_OFFSET, fiber.address + ERROR_OFFSET
+        for sizer in sizers:
+            fiber.clear_result()
+            future = ffi.func_call_async(ffi.address_of(self._function(sizer)), self._context, None, 0, at, 1, error_at)
+            while not ffi.future_poll(future):
+                pass  # the epoch deadline had passed; the next slice is fresh
+            ffi.future_delete(future)
+            error = fiber.take_error()
+            if error:
+                raise AssertionError(f"memory cannot be measured: {ffi.take_error(error).message}")
+            assert sizer.lift is not None
+            pages += sizer.lift(at, fiber.handles)
+        grown = pages * PAGE_BYTES - self._memory_bytes
+        if grown > 0:
+            self._memory_bytes += grown
+            fiber.context.host.memory_grown(grown)
 
     def _function(self, exported: ExportedFunction) -> bytes:
         """``wasmtime_component_func_t`` of this store; looked up once."""
@@ -167,7 +197,8 @@ class Instance:
 
     @property
     def memory_bytes(self) -> int:
-        return self._component.memory_initial
+        """As of the end of the newest call."""
+        return self._memory_bytes
 
     @property
     def computing_since_ns(self) -> int | None:

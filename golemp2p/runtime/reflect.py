@@ -17,7 +17,7 @@ from wasmtime import component as wc
 
 from golemp2p.errors import InvalidComponent
 from golemp2p.model import wit
-from golemp2p.runtime.droppers import DROPPER_PREFIX
+from golemp2p.runtime.additions import PAGES_PREFIX, is_addition
 
 _PRIMITIVES: dict[type, wit.Primitive] = {
     wc.Bool: wit.Primitive("bool"), wc.S8: wit.Primitive("s8"), wc.S16: wit.Primitive("s16"), wc.S32: wit.Primitive("s32"),
@@ -34,12 +34,13 @@ _NAMEABLE = (wit.Record, wit.Variant, wit.Enum, wit.Flags)
 @dataclass(slots=True)
 class Reflection:
     """``resources``: every distinct imported resource with its identity; a host resource type's number is its position.
-    ``owned``: exported resources as (interface, name), in the order of the droppers."""
+    ``exported_resources``: (interface, name), in the order of the droppers; ``sizers_count``: see ``additions``."""
 
     type: wit.ComponentType
     imported_resources: list[str] = field(default_factory=list)
     import_aliases: dict[tuple[str, str], str] = field(default_factory=dict)  # (interface, name) -> identity
     exported_resources: list[tuple[str, str]] = field(default_factory=list)
+    sizers_count: int = 0
 
 
 @dataclass(slots=True)
@@ -73,10 +74,12 @@ class _Resources:
 def reflect(component: wc.Component, engine: wasmtime.Engine) -> Reflection:
     """Raises ``InvalidComponent`` for imports and exports that this engine cannot provide or call."""
     type_ = component.type
+    exported = type_.exports(engine)
     imports = _collect(type_.imports(engine), engine, "import")
-    exports = _collect(type_.exports(engine), engine, "export")
+    exports = _collect(exported, engine, "export")
     resources = _Resources()
     reflection = Reflection(wit.ComponentType((), ()))
+    reflection.sizers_count = sum(name.startswith(PAGES_PREFIX) for name in exported)
     for raw in imports:
         for name, resource in raw.resources:
             identity, new = resources.add(resource, f"{raw.name}#{name}")
@@ -100,7 +103,7 @@ def _collect(items: dict[str, Any], engine: wasmtime.Engine, direction: Literal[
     world = _Raw("")
     interfaces: list[_Raw] = []
     for name, item in items.items():
-        if name.startswith(DROPPER_PREFIX):
+        if is_addition(name):
             continue
         type_ = _type_of(item)
         if isinstance(type_, wc.ComponentInstanceType):

@@ -184,26 +184,34 @@ async def test_without_slicing_a_guest_runs_to_its_end_at_once(tmp_path: Path) -
         instance.close()
 
 
+class Passes(trio.abc.Instrument):
+    """Counts passes of the event loop."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
 async def test_inline_time_is_shared_between_passes_of_the_loop(tmp_path: Path) -> None:
     """When one guest has spent the time of a pass, the others get the passes that follow, one each."""
-    interface, passes = HostInterface("demo:clock/now"), 0
+    interface, passes = HostInterface("demo:clock/now"), Passes()
     ran_in: list[int] = []
 
     @interface.function("now")
     def now(ctx: HostContext) -> int:
-        ran_in.append(passes)
+        ran_in.append(passes.count)
         guests.scheduler._spend(PASS_BUDGET_NS + 1)
         return 0
 
     async with inline_guests(tmp_path, interface, threads=2) as guests:
         component = await load(guests, tmp_path, HABITS)
         instances = [await component.instantiate(MemoryWorkerHost()) for _ in range(4)]
+        trio.lowlevel.add_instrument(passes)
         async with trio.open_nursery() as nursery:
             for instance in instances:
                 nursery.start_soon(instance.call, "", "now", [])
-            while len(ran_in) < 4:
-                passes += 1
-                await trio.lowlevel.checkpoint()
+        trio.lowlevel.remove_instrument(passes)
         assert len(set(ran_in)) == 4
         for instance in instances:
             instance.close()

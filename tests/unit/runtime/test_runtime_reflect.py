@@ -9,7 +9,7 @@ from runtime_wat import inline_guests, load
 
 from golemp2p.errors import GuestTrapped, InvalidComponent
 from golemp2p.model import wit
-from golemp2p.runtime.droppers import DROPPER_PREFIX
+from golemp2p.runtime.additions import DROPPER_PREFIX
 from golemp2p.testing.hosts import MemoryWorkerHost
 
 NAMES = r"""(component

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 import trio
-import wasmtime
 from runtime_wat import inline_guests, load
 
 from golemp2p.errors import GuestTrapped, LimitExceeded, ValueMismatch
 from golemp2p.ports import GuestLimits
-from golemp2p.runtime.droppers import _DROPPER, add_droppers
 from golemp2p.runtime.host.context import Resources
 from golemp2p.runtime.host.declare import HostContext, HostInterface
 from golemp2p.testing.hosts import MemoryWorkerHost
@@ -380,15 +378,3 @@ async def test_many_guest_resources_leave_nothing_behind(tmp_path: Path) -> None
         assert host.resources == {}
         assert len(destroyed) == 7500
         instance.close()
-
-
-def test_the_dropper_is_what_its_text_says() -> None:
-    text = """(component (import "r" (type $r (sub resource))) (core func $d (canon resource.drop $r))
-      (func $f (param "x" (own $r)) (canon lift (core func $d))) (export "drop" (func $f)))"""
-    assembled = bytes(wasmtime.wat2wasm(text))
-    assert assembled.startswith(_DROPPER)
-    assert assembled[len(_DROPPER)] == 0, "only a custom section with names follows"
-
-
-def test_components_without_resources_are_left_alone() -> None:
-    assert add_droppers(b"anything", []) == b"anything"
