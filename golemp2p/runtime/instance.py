@@ -80,9 +80,10 @@ class Instance:
         fiber, component = self._fiber, self._component
         fiber.clear_result()
         instance_at, error_at = ctypes.addressof(self._instance), fiber.address + ERROR_OFFSET
+        linker = component.linker.pointer
         self._running = True
         try:
-            fiber.begin(ffi.instantiate_async(component.linker.pointer, self._context, component.pointer, instance_at, error_at))
+            fiber.begin(ffi.instantiate_async(linker, self._context, component.pointer, instance_at, error_at))
             await self._finish(fiber)
         except BaseException:
             self._closed = True
