@@ -182,7 +182,7 @@ class Cart:
         arguments = " ".join(shlex.quote(json.dumps(param)) for param in params)
         option = f" --idempotency-key {key}" if key else ""
         by_hand(
-            f"curl '{url}'{header} -d {shlex.quote(json.dumps({'params': params}))}",
+            f"curl '{url}'{header} --json {shlex.quote(json.dumps({'params': params}))}",
             f"golemp2p worker invoke cart/{self.worker} {function} {arguments}".rstrip() + option,
         )
 
