@@ -56,13 +56,13 @@ def is_addition(name: str) -> bool:
     return name.startswith((DROPPER_PREFIX, PAGES_PREFIX))
 
 
-def append(data: bytes, resources: list[tuple[str, str]]) -> bytes:
-    """``data`` with sizers, and droppers for the exported resources ``(interface or "", name)``, numbered in that order.
+def append(data: bytes, resources: list[tuple[str, str]], *, sizers: bool = True) -> bytes:
+    """``data`` with sizers if wanted, and droppers for exported resources ``(interface or "", name)``, numbered in that order.
 
     Raises ``InvalidComponent`` when the component is written in a form that is not known here."""
     indexes = count(data)
     out = [data]
-    memories = indexes.memories[:MEMORIES_MAX]
+    memories = indexes.memories[:MEMORIES_MAX] if sizers else []
     if memories:
         out.append(_section(SectionId.CORE_MODULE, _SIZER, counted=False))
         sizer = indexes.add(Sort.CORE_MODULE)

@@ -32,9 +32,7 @@ NICE = 10
 def compile_component(data: bytes, engine: wasmtime.Engine) -> bytes:
     """Machine code, ready to be deserialized by an engine of the same configuration. Raises ``InvalidComponent``."""
     check_preamble(data)
-    component = _compile_with_additions(data, [], engine)
-    if component is None:
-        component = _compile(data, engine)
+    component = _compile_with_additions(data, [], engine) or _compile(data, engine)
     exported = reflect(component, engine).exported_resources
     if exported:
         # Which resources there are is known only now; guests that export resources are compiled twice.
@@ -45,10 +43,12 @@ def compile_component(data: bytes, engine: wasmtime.Engine) -> bytes:
 def _compile_with_additions(data: bytes, exported: list[tuple[str, str]], engine: wasmtime.Engine) -> wc.Component | None:
     """``None`` when that does not work: the component may still be good, written in a form that ``additions`` does not know.
     It then runs all the same, its memory measured as when it began and its resources forgotten instead of dropped."""
-    try:
-        return _compile(append(data, exported), engine)
-    except InvalidComponent:
-        return None
+    for sizers in (True, False):  # a 64-bit memory, for one, cannot be measured
+        try:
+            return _compile(append(data, exported, sizers=sizers), engine)
+        except InvalidComponent:
+            continue
+    return None
 
 
 def _compile(data: bytes, engine: wasmtime.Engine) -> wc.Component:

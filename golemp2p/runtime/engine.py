@@ -1,8 +1,9 @@
 """The one engine configuration, in two variants, and the ticker that ends slices.
 
 Guest code checks an *epoch* at every loop and function entry. The ticker, a thread that sleeps, advances the epoch every
-``TICK_S`` while guests run; a guest that crosses its deadline yields to whoever polls it (``fibers``). When no slice has begun
-for ``IDLE_TICKS`` ticks, the ticker sleeps until the next one begins: an idle node does not wake five hundred times a second.
+``TICK_S`` while guests run; a guest that crosses its deadline yields to whoever polls it (``scheduler``). When no slice has
+begun for ``IDLE_TICKS`` ticks, the ticker sleeps until the next one begins: an idle node does not wake five hundred times a
+second.
 
 Whatever changes compiled code belongs into ``_CODE_SETTINGS``: its hash is part of the name of cached code.
 """

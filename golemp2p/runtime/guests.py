@@ -21,10 +21,10 @@ from golemp2p.ports import CompilationState
 from golemp2p.runtime.compiler import COMPONENT_BYTES_MAX, Compiler
 from golemp2p.runtime.component import LoadedComponent
 from golemp2p.runtime.engine import Ticker, new_engines
-from golemp2p.runtime.fibers import Running, Scheduler
 from golemp2p.runtime.host.declare import HostInterface
 from golemp2p.runtime.host.registry import Registry, host_interfaces
 from golemp2p.runtime.linker import Fibers
+from golemp2p.runtime.scheduler import Running, Scheduler
 
 MAPS_PER_INSTANCE = 6  # memory mappings of an instance with one memory, its fiber included; 4 without memory
 MAPS_RESERVED = 5000  # for everything else in the process

@@ -16,10 +16,11 @@ from golemp2p.errors import FunctionNotFound, InvalidState, ValueMismatch, Wrong
 from golemp2p.ports import WorkerHost
 from golemp2p.runtime import ffi
 from golemp2p.runtime.converters import MISFIT
-from golemp2p.runtime.fibers import ERROR_OFFSET, RESULT_OFFSET, Fiber, Scheduler
+from golemp2p.runtime.fibers import ERROR_OFFSET, RESULT_OFFSET, Fiber
 from golemp2p.runtime.handles import InstanceHandles
 from golemp2p.runtime.host.context import Context
 from golemp2p.runtime.linker import Fibers
+from golemp2p.runtime.scheduler import Scheduler
 from golemp2p.runtime.traps import guest_error
 from golemp2p.runtime.wasm import PAGE_BYTES
 

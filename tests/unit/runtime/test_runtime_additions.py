@@ -83,7 +83,7 @@ async def test_memory_is_measured_after_each_call(tmp_path: Path) -> None:
 
 
 async def test_without_additions_a_component_still_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(data: bytes, resources: object) -> bytes:
+    def refuse(data: bytes, resources: object, *, sizers: bool) -> bytes:
         raise InvalidComponent("unknown form")
 
     monkeypatch.setattr(compile, "append", refuse)

@@ -11,8 +11,8 @@ from runtime_wat import HABITS, inline_guests, load
 
 from golemp2p.errors import InvalidState, LimitExceeded
 from golemp2p.ports import GuestLimits
-from golemp2p.runtime.fibers import PASS_BUDGET_NS
 from golemp2p.runtime.host.declare import READ_LOCAL, READ_REMOTE, HostContext, HostInterface
+from golemp2p.runtime.scheduler import PASS_BUDGET_NS
 from golemp2p.testing.hosts import MemoryWorkerHost
 
 LONG = 60_000_000  # iterations of ``spin``: some tens of milliseconds, many slices

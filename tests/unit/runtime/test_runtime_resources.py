@@ -25,12 +25,14 @@ HOST_RESOURCES = r"""(component
     (export "open" (func (param "n" u32) (result (own $f))))
     (export "open-two" (func (result (tuple (own $f) (option (own $f))))))
     (export "read" (func (param "f" (borrow $f)) (result u32)))
+    (export "read-two" (func (param "f" (borrow $f)) (param "g" (borrow $f)) (result u32)))
     (export "close" (func (param "f" (own $f)) (result u32)))))
   (core module $libc (memory (export "memory") 1))
   (core instance $libc (instantiate $libc))
   (core func $open (canon lower (func $open "open")))
   (core func $open-two (canon lower (func $open "open-two") (memory (core memory $libc "memory"))))
   (core func $read (canon lower (func $open "read")))
+  (core func $read-two (canon lower (func $open "read-two")))
   (core func $close (canon lower (func $open "close")))
   (core func $drop (canon resource.drop $file))
   (core module $m
@@ -38,6 +40,7 @@ HOST_RESOURCES = r"""(component
     (import "h" "open" (func $open (param i32) (result i32)))
     (import "h" "open-two" (func $open-two (param i32)))
     (import "h" "read" (func $read (param i32) (result i32)))
+    (import "h" "read-two" (func $read-two (param i32 i32) (result i32)))
     (import "h" "close" (func $close (param i32) (result i32)))
     (import "h" "drop" (func $drop (param i32)))
     (func (export "cycle") (param $n i32) (result i32) (local $sum i32) (local $f i32)
@@ -52,13 +55,22 @@ HOST_RESOURCES = r"""(component
       (call $open-two (i32.const 0))
       (i32.add (call $read (i32.load (i32.const 0))) (call $read (i32.load (i32.const 8)))))
     (func (export "keep") (param i32) (result i32) (call $open (local.get 0)))
+    (func (export "take") (param i32) (result i32) (call $close (local.get 0)))
+    (func (export "peek") (param $f i32) (result i32) (local $n i32)
+      (local.set $n (call $read (local.get $f))) (call $drop (local.get $f)) (local.get $n))
+    (func (export "lend-two") (result i32)
+      (call $open-two (i32.const 0))
+      (call $read-two (i32.load (i32.const 0)) (i32.load (i32.const 8))))
     (func (export "spin-drop") (param $f i32) (param $n i64) (result i32)
       (loop $l (br_if $l (i64.ne (local.tee $n (i64.sub (local.get $n) (i64.const 1))) (i64.const 0))))
       (call $drop (local.get $f))
       (call $read (call $open (i32.const 9)))))
   (core instance $m (instantiate $m (with "l" (instance $libc)) (with "h" (instance
     (export "open" (func $open)) (export "open-two" (func $open-two)) (export "read" (func $read))
-    (export "close" (func $close)) (export "drop" (func $drop))))))
+    (export "read-two" (func $read-two)) (export "close" (func $close)) (export "drop" (func $drop))))))
+  (func (export "take") (param "f" (own $file)) (result u32) (canon lift (core func $m "take")))
+  (func (export "peek") (param "f" (borrow $file)) (result u32) (canon lift (core func $m "peek")))
+  (func (export "lend-two") (result u32) (canon lift (core func $m "lend-two")))
   (func (export "cycle") (param "n" u32) (result u32) (canon lift (core func $m "cycle")))
   (func (export "open-close") (param "n" u32) (result u32) (canon lift (core func $m "open-close")))
   (func (export "two") (result u32) (canon lift (core func $m "two")))
@@ -82,6 +94,7 @@ class Files:
         self.functions.function("open")(self._open)
         self.functions.function("open-two")(self._open_two)
         self.functions.function("read")(self._read)
+        self.functions.function("read-two")(self._read_two)
         self.functions.function("close")(self._close)
 
     def _drop(self, file: File) -> None:
@@ -97,6 +110,9 @@ class Files:
 
     def _read(self, ctx: HostContext, file: int) -> int:
         return ctx.resources.get(file, File).number
+
+    def _read_two(self, ctx: HostContext, left: int, right: int) -> int:
+        return self._read(ctx, left) * 100 + self._read(ctx, right)
 
     def _close(self, ctx: HostContext, file: int) -> int:
         return ctx.resources.take(file, File).number
@@ -116,6 +132,33 @@ async def test_host_resources_live_as_long_as_the_guest_holds_them(tmp_path: Pat
         assert files.dropped == [3, 2, 1]
         instance.close()
         assert files.dropped == [3, 2, 1, 7, 12, 30], "what the guest left is given back with the instance, newest first"
+
+
+async def test_two_handles_lent_in_one_host_call(tmp_path: Path) -> None:
+    """As ``poll`` does; wasmtime's support for component-model async breaks on it (see ``engine.Engines``)."""
+    files = Files()
+    async with inline_guests(tmp_path, *files.interfaces) as guests:
+        component = await load(guests, tmp_path, HOST_RESOURCES)
+        instance = await component.instantiate(MemoryWorkerHost())
+        assert await instance.call("", "lend-two", []) == 3012
+        instance.close()
+
+
+async def test_host_resources_as_arguments_of_exports(tmp_path: Path) -> None:
+    files = Files()
+    async with inline_guests(tmp_path, *files.interfaces) as guests:
+        component = await load(guests, tmp_path, HOST_RESOURCES)
+        instance = await component.instantiate(MemoryWorkerHost())
+        resources = instance._fiber.context.resources  # type: ignore[attr-defined]
+        for number in range(100):
+            rep = resources.push(File(number))
+            assert await instance.call("", "peek", [rep]) == number
+            assert await instance.call("", "peek", [rep]) == number
+            assert await instance.call("", "take", [rep]) == number
+            with pytest.raises(ValueMismatch):
+                await instance.call("", "peek", [rep])
+        assert files.dropped == []
+        instance.close()
 
 
 async def test_numbers_of_host_resources_are_deterministic_and_reused(tmp_path: Path) -> None:
