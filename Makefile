@@ -17,7 +17,7 @@ SOURCES := golemp2p node gateway tests benchmarks examples simulations .ci
 .PHONY: demo run test torture bench check format examples install clean
 
 demo: $(STAMP)
-	$(BIN)/python examples/build.py cart-python orders
+	$(BIN)/python examples/build.py cart-python
 	$(BIN)/python examples/demo.py $(ARGS)
 
 run: $(STAMP)
@@ -27,7 +27,7 @@ test: examples
 	$(BIN)/python -m pytest $(ARGS)
 
 torture: examples
-	$(BIN)/python -m pytest -m torture tests $(ARGS)
+	$(BIN)/python tests/integration/kill_under_load.py --kills 200 --clients 8 $(ARGS)
 
 bench: examples
 	$(BIN)/python -m benchmarks $(ARGS)

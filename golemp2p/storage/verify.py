@@ -33,6 +33,7 @@ from golemp2p.wire.segment import NO_HASH, verify_chain
 
 DAMAGES_MAX = 1000  # listed; all are counted
 INTEGRITY_LINES_MAX = 100
+SHARD_KIND = "shard"  # the kind of the logs that tell of a shard's elections; the identity is the shard's number
 GENESIS_META = "genesis"  # the meta value that holds the mesh's genesis record
 
 
@@ -196,7 +197,7 @@ class _Database:
             self._report.add("head", str(head.key), None, f"is not the key of its {head.kind} {head.identity!r}")
             return
         log = _Log(head, self._shards.get(head.shard), self._named)
-        if self._genesis is not None and head.key.shard(self._genesis.shards_count) != head.shard:
+        if self._genesis is not None and _home(head, self._genesis.shards_count) != head.shard:
             self._report.add("head", str(head.key), None, f"lies in shard {head.shard}, where its key does not belong")
         try:
             with translated(str(self._path)):
@@ -222,6 +223,13 @@ class _Shard:
 
     record: ShardRecord
     certificate: Certificate | None
+
+
+def _home(head: LogHead, shards_count: int) -> int | None:
+    """The shard a log must lie in: where its key leads, but the log of a shard's elections lies in that very shard."""
+    if head.kind != SHARD_KIND:
+        return head.key.shard(shards_count)
+    return int(head.identity) if head.identity.isascii() and head.identity.isdigit() else None
 
 
 class _Log:

@@ -8,17 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from node_fakes import Run
+from wasmtime import wat2wasm
 
 from golemp2p.storage.datadir import DataDirectory
 
 ROOT = Path(__file__).resolve().parents[3]
+PYTHONPATH = ":".join(str(ROOT / part) for part in ("", "node", "gateway"))
 PATIENCE_S = 30.0  # a loaded machine starts Python slowly
 
 
@@ -27,7 +31,7 @@ class Process:
 
     def __init__(self, data: Path, *arguments: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLEMP2P_")}
-        environment["PYTHONPATH"] = ":".join(str(ROOT / part) for part in ("", "node", "gateway"))
+        environment["PYTHONPATH"] = PYTHONPATH
         line = ["node", "run", "--data-dir", str(data), "--http", "127.0.0.1:0", "--format", "json", *arguments]
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from golemp2p_node.cli import main; main()", *line],
@@ -36,6 +40,8 @@ class Process:
             text=True,
             env=environment,
         )
+        self.timer = threading.Timer(PATIENCE_S, self.process.kill)  # no test waits for ever
+        self.timer.start()
 
     def listening(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -61,6 +67,7 @@ def start(tmp_path: Path) -> Iterator[Any]:
 
     yield go
     for process in started:
+        process.timer.cancel()
         process.process.kill()
         process.process.communicate()
 
@@ -86,6 +93,18 @@ def test_serves_and_drains(start: Any, tmp_path: Path, number: signal.Signals) -
     assert (tmp_path / "data/node.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_second_signal_ends_at_once(start: Any) -> None:
+    """While a request that never ends holds up the drain."""
+    node = start("--set", "drain_timeout_s=600", "--set", "requests.header_timeout_s=600")
+    port = int(node.listening()["url"].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as stuck:
+        stuck.sendall(b"POST /v1/components HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        assert get(f"http://127.0.0.1:{port}/healthcheck") == {}
+        node.process.send_signal(signal.SIGINT)
+        assert any("node_draining" in line for line in iter(node.process.stderr.readline, ""))
+        assert node.end(signal.SIGINT)[0] == 130
+
+
 def test_is_the_same_node_after_a_restart(start: Any) -> None:
     first = start()
     node = first.listening()["node"]
@@ -103,6 +122,70 @@ def test_two_nodes_cannot_share_a_directory(start: Any, tmp_path: Path) -> None:
     assert code == 1
     error = json.loads(log.splitlines()[-1])["error"]
     assert f"is in use by process {first.process.pid}" in error["message"]
+
+
+def test_the_command_line_end_to_end(start: Any, golemp2p: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every layer for real: upload, types, invocation, history, events, a kill, and the state intact."""
+    wasm = tmp_path / "counter.wasm"
+    wasm.write_bytes(wat2wasm((ROOT / "examples/counter/counter.wat").read_text()))
+    node = start()
+    monkeypatch.setenv("GOLEMP2P_URL", node.listening()["url"])
+    assert "version 0 is ready" in golemp2p("component", "add", "counter", str(wasm)).out
+    assert "add: func(n: u64) -> u64;" in golemp2p("component", "get", "counter", "--wit").out
+    assert golemp2p("worker", "invoke", "counter/mine", "add", "5", "--idempotency-key", "k").out == "5\n"
+    node.process.kill()
+    node.process.communicate()
+
+    node = start()
+    monkeypatch.setenv("GOLEMP2P_URL", node.listening()["url"])
+    assert golemp2p("worker", "invoke", "counter/mine", "add", "5", "--idempotency-key", "k").out == "5\n"
+    assert golemp2p("worker", "invoke", "counter/mine", "add", "2").out == "7\n"
+    assert golemp2p("worker", "invoke", "counter/mine", "add", '"2"').err.startswith("error: params[0]: expected u64")
+    assert golemp2p("worker", "invoke", "counter/mine", "nope").code == 4
+    assert "demo:counter/api@1.0.0.{add} [5]" in golemp2p("worker", "oplog", "counter/mine").out
+    assert len(json.loads(golemp2p("worker", "list", "counter", "--format", "json").out)["workers"]) == 1
+    assert "status             Idle" in golemp2p("worker", "get", "counter/mine").out
+    golemp2p("component", "download", "counter", "-o", str(tmp_path / "copy.wasm"))
+    assert (tmp_path / "copy.wasm").read_bytes() == wasm.read_bytes()
+    assert golemp2p("storage", "verify", "--data-dir", str(tmp_path / "data")).code == 0
+    assert golemp2p("worker", "delete", "counter/mine").code == 0
+    assert golemp2p("worker", "get", "counter/mine").code == 4
+    assert golemp2p("worker", "connect", "nobody/mine").code == 4
+
+
+def test_connect_shows_events_until_interrupted(
+    start: Any, golemp2p: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wasm = tmp_path / "counter.wasm"
+    wasm.write_bytes(wat2wasm((ROOT / "examples/counter/counter.wat").read_text()))
+    node = start()
+    url = node.listening()["url"]
+    monkeypatch.setenv("GOLEMP2P_URL", url)
+    golemp2p("component", "add", "counter", str(wasm))
+    code = "from golemp2p_node.cli import main; main()"
+    line = [sys.executable, "-c", code, "worker", "connect", "counter/mine"]
+    environment = {**os.environ, "GOLEMP2P_URL": url, "PYTHONPATH": PYTHONPATH}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(line, text=True, env=environment, **pipes) as watching, patience(watching):
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert watching.stderr.readline() == "connected to counter/mine; Ctrl-C ends\n"
+        golemp2p("worker", "invoke", "counter/mine", "add", "5", "--idempotency-key", "k")
+        assert watching.stdout.readline().endswith("begin demo:counter/api@1.0.0.{add} (k)\n")
+        assert watching.stdout.readline().endswith("end   demo:counter/api@1.0.0.{add} (k)\n")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(PATIENCE_S) == 0
+
+
+@contextmanager
+def patience(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Whoever reads from ``process`` meanwhile meets its end rather than waiting for ever."""
+    timer = threading.Timer(PATIENCE_S, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def lines(ran_err: str) -> list[str]:

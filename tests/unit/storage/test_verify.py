@@ -239,6 +239,19 @@ async def test_a_log_in_a_shard_where_it_does_not_belong(tmp_path: Path) -> None
     assert "does not belong" in damage.reason
 
 
+@pytest.mark.parametrize(("identity", "shard", "belongs"), [("7", 7, True), ("7", 8, False), ("x", 7, False)])
+async def test_the_log_of_a_shard_lies_in_that_shard(tmp_path: Path, identity: str, shard: int, belongs: bool) -> None:
+    """Wherever its key would lead: the log tells of the shard's elections."""
+    storage = await SqliteStorage.open(tmp_path)
+    key = Key.of("shard", identity)
+    empty = LogHead(key, "shard", identity, shard, 1, bytes(32), False, None, b"")
+    await commit(storage, Batch(heads=[empty]))
+    await storage.put_meta("genesis", GENESIS.encoded())
+    await storage.aclose()
+    reasons = [damage.reason for damage in verify_storage(tmp_path).damages]
+    assert any("does not belong" in reason for reason in reasons) is not belongs
+
+
 def test_a_flipped_byte_in_the_databases_structure(folder: Path) -> None:
     path = folder / "storage.sqlite"
     data = bytearray(path.read_bytes())
