@@ -188,9 +188,7 @@ class Divergence(WorkerFailure):
     code = "divergence"
 
     def __init__(self, index: int, expected: str, got: str) -> None:
-        super().__init__(
-            f"replay diverged at oplog index {index}: the journal holds {expected}, the worker asked {got}"
-        )
+        super().__init__(f"replay diverged at oplog index {index}: the journal holds {expected}, the worker asked {got}")
         self.index, self.expected, self.got = index, expected, got
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from golemp2p.model.entries import RetryPolicy
 
-NEVER_RETRIED = frozenset({"stack-overflow", "divergence", "unknown-import", "limit-exceeded", "data-damaged", "value-mismatch"})
+NEVER_RETRIED = frozenset(
+    {"stack-overflow", "divergence", "unknown-import", "limit-exceeded", "data-damaged", "value-mismatch"}
+)
 
 
 DOUBLINGS_MAX = 64

@@ -1,7 +1,7 @@
 """Components of this node: names, versions, loaded code.
 
-A component's name is a log (kind ``component``) whose n-th entry is version n - 1; the bytes are a blob. The whole list is held in
-memory: it is read once at the start, and appended to here. Code is loaded through the guests port on first use and kept.
+A component's name is a log (kind ``component``) whose n-th entry is version n - 1; the bytes are a blob. The whole list is held
+in memory: it is read once at the start, and appended to here. Code is loaded through the guests port on first use and kept.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ def matches(filter: WorkerFilter, worker: WorkerMetadata) -> bool:
     """Raises ``MalformedRequest`` for a field, comparator or value that makes no sense."""
     match filter:
         case AllOf(filters):
-            return min([matches(each, worker) for each in filters], default=True)  # all are looked at: a wrong one is always told
+            return min(
+                [matches(each, worker) for each in filters], default=True
+            )  # all are looked at: a wrong one is always told
         case AnyOf(filters):
             return max([matches(each, worker) for each in filters], default=False)
         case NotFilter(inner):
@@ -65,7 +67,9 @@ def _field_matches(filter: FieldFilter, worker: WorkerMetadata) -> bool:
 
 def _compare(filter: FieldFilter, left: Any, right: Any, allowed: set[str]) -> bool:
     if filter.comparator not in allowed:
-        raise MalformedRequest(f"{filter.field} cannot be compared with {filter.comparator!r}: use {', '.join(sorted(allowed))}")
+        raise MalformedRequest(
+            f"{filter.field} cannot be compared with {filter.comparator!r}: use {', '.join(sorted(allowed))}"
+        )
     return _COMPARE[filter.comparator](left, right)
 
 

@@ -44,12 +44,13 @@ class MeshState:
 
 
 async def find_or_found_mesh(
-    storage: Storage, signer: Signer, store_id: bytes, shards_count: int, clock: Clock, random_bytes: RandomBytes
+    storage: Storage, signer: Signer, store_id: bytes, *, shards_count: int, clock: Clock, random_bytes: RandomBytes
 ) -> MeshState:
     """The mesh in ``storage``; a new one, with ``shards_count`` shards, when there is none. Raises ``DataDamaged``."""
     recorded = await storage.get_meta(GENESIS)
     if recorded is None:
-        genesis = found_mesh(signer, mesh_key=random_bytes(MESH_KEY_BYTES), shards_count=shards_count, created_ns=clock.wall_ns())
+        mesh_key = random_bytes(MESH_KEY_BYTES)
+        genesis = found_mesh(signer, mesh_key=mesh_key, shards_count=shards_count, created_ns=clock.wall_ns())
         await storage.put_meta(GENESIS, genesis.encoded())
     else:
         genesis = load_genesis(recorded)

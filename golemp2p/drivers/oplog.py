@@ -1,7 +1,7 @@
 """Reading and writing one log.
 
-Writing: ``append`` encodes an entry into a buffer and is free of I/O; a flush seals the buffer into one segment and hands it to the
-shard. One flush is under way per log; what is appended meanwhile rides in the next. Whoever needs an entry durable waits with
+Writing: ``append`` encodes an entry into a buffer and is free of I/O; a flush seals the buffer into one segment and hands it
+to the shard. One flush is under way per log; what is appended meanwhile rides in the next. Whoever needs an entry durable waits with
 ``commit`` or leaves a callback with ``when_durable``.
 
     append append append | flush ........ durable: wake waiters, run callbacks | flush (what came meanwhile) ...
@@ -233,6 +233,26 @@ async def read_log(storage: Storage, head: LogHead) -> list[e.Entry]:
         if number % 512 == 511:
             await trio.lowlevel.checkpoint()
     return entries
+
+
+async def read_range(storage: Storage, head: LogHead, first: int, count: int) -> list[e.Entry]:
+    """Entries ``first`` to ``first + count - 1`` of a log, as far as it has them, checked among themselves. Blobs are read in.
+
+    Raises ``DataDamaged``.
+    """
+    last = min(first + count, head.tail) - 1
+    if last < first:
+        return []
+    stored = await storage.read_segments(head.key, first, count)
+    segments = verify_chain([segment.data for segment in stored], log=head.key, first=None, previous_hash=None)
+    entries: list[e.Entry] = []
+    for segment in segments:
+        entries += decode_payload(segment.payload, count=segment.count)
+    begin = segments[0].first if segments else last + 1
+    wanted = entries[first - begin : last + 1 - begin] if begin <= first else []
+    if len(wanted) != last + 1 - first:
+        raise DataDamaged(str(head.key), f"entries {first} to {last} are not all there")
+    return [await inline_payload(storage, entry) for entry in wanted]
 
 
 async def inline_payload(storage: Storage, entry: e.Entry) -> e.Entry:

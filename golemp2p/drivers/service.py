@@ -19,7 +19,7 @@ from golemp2p.client import NodeInfo, OplogPage, WorkersPage
 from golemp2p.drivers.components import Components, LoadedComponent
 from golemp2p.drivers.listing import matches
 from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
-from golemp2p.drivers.oplog import inline_payload, read_log
+from golemp2p.drivers.oplog import read_range
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import SHARD, Shards
 from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of
@@ -169,7 +169,8 @@ class LocalClient:
         resolved = loaded.function(function)
         request = dumps(_arguments(resolved, params, worker))
         if len(request) > self._settings.invocation_bytes_max:
-            raise PayloadTooLarge(f"the arguments take {len(request)} bytes, the limit is {self._settings.invocation_bytes_max}")
+            most = self._settings.invocation_bytes_max
+            raise PayloadTooLarge(f"the arguments take {len(request)} bytes, the limit is {most}")
         return resolved, request
 
     def _checked_key(self, key: str | None) -> str:
@@ -245,13 +246,12 @@ class LocalClient:
         head = await self._storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
-        entries = await read_log(self._storage, head)
-        first = max(first, 1)
-        page = entries[first - 1 : first - 1 + min(max(count, 1), PAGE_MAX)]
-        inlined = [(first + n, await inline_payload(self._storage, entry)) for n, entry in enumerate(page)]
-        next_index = first + len(page) if first - 1 + len(page) < len(entries) else None
-        info = self._components.version(worker.component, entries[0].component_version)
-        return OplogPage(tuple(inlined), next_index, first, len(entries), info)
+        first, count = max(first, 1), min(max(count, 1), PAGE_MAX)
+        entries = await read_range(self._storage, head, first, count)
+        last_index = head.tail - 1
+        next_index = first + len(entries) if first + len(entries) <= last_index else None
+        info = self._components.version(worker.component, metadata_from(head).component_version)
+        return OplogPage(tuple(enumerate(entries, first)), next_index, first, last_index, info)
 
     @asynccontextmanager
     async def connect(self, worker: WorkerId) -> AsyncIterator[AsyncIterator[WorkerEvent]]:
@@ -331,7 +331,9 @@ async def open_service(
 ) -> AsyncIterator[LocalClient]:
     """Start everything a node does except listening. On leaving, executions are stopped and the logs flushed; call
     ``LocalClient.drain`` before for a soft landing."""
-    mesh = await find_or_found_mesh(storage, signer, store_id, settings.shards_count, clock, random_bytes)
+    mesh = await find_or_found_mesh(
+        storage, signer, store_id, shards_count=settings.shards_count, clock=clock, random_bytes=random_bytes
+    )
     shards = Shards(
         storage,
         signer,

@@ -2,8 +2,8 @@
 
     LogWriter --append--> Shards --Persist--> storage.submit --done--> committed(position) --> LogWriter
 
-One ``storage.submit`` per log and flush; storage makes one commit of all that are queued. A shard is looked up on first use, and
-elects itself anew in every process before its first append (S7). Each election is an entry in a log of the shard's own (kind
+One ``storage.submit`` per log and flush; storage makes one commit of all that are queued. A shard is looked up on first use,
+and elects itself anew in every process before its first append (S7). Each election is an entry in a log of the shard's own (kind
 ``shard``), durable together with the first append under its term: only together are segments and elections evidence.
 """
 

@@ -4,8 +4,8 @@
                  ^                                              |
                  '---------- next invocation starts meanwhile --'        (S6: only answers wait for the commit)
 
-A worker's task exists only while it has something to do. When an execution dies (trap, interrupt, suspension) it is dropped and,
-if there is a next one, the log is replayed into a new instance. A worker whose log cannot be written is *broken*: all its waiters
+A worker's task exists only while it has something to do. When an execution dies (trap, interrupt, suspension) it is dropped
+and, if there is a next one, the log is replayed into a new instance. A worker whose log cannot be written is *broken*: all who wait
 get the storage's error, and the node forgets this object and reads the log anew on next use.
 """
 

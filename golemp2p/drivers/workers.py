@@ -18,7 +18,7 @@ from typing import Any
 import trio
 
 from golemp2p.drivers.components import Components
-from golemp2p.drivers.oplog import LogWriter, read_log
+from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import Shards
 from golemp2p.drivers.summary import WORKER, head_of, worker_of
@@ -35,8 +35,6 @@ from golemp2p.model import entries as e
 from golemp2p.model.ids import WorkerId
 from golemp2p.ports import Clock, LogHead, RandomBytes, Storage
 from golemp2p.values.cbor import loads
-from golemp2p.wire.entry import decode_payload
-from golemp2p.wire.segment import open_segment, verify_segment
 
 logger = logging.getLogger(__name__)
 
@@ -206,16 +204,13 @@ class Workers:
 
     async def recorded_result(self, worker: WorkerId, index: int) -> Any:
         """The value in the ``ExportedFunctionCompleted`` at ``index``."""
-        for stored in await self.storage.read_segments(worker.key, index):
-            if stored.first <= index < stored.first + stored.count:
-                segment = open_segment(stored.data)
-                verify_segment(segment, log=worker.key)
-                entry = decode_payload(segment.payload, count=segment.count)[index - stored.first]
-                response = entry.response
-                if isinstance(response, e.BlobRef):
-                    response = await self.storage.get_blob(response.sha256)
-                return loads(response)
-        raise DataDamaged(f"worker {worker}", f"entry {index} is missing")
+        head = await self.storage.head(worker.key)
+        if head is None:
+            raise WorkerNotFound(f"the log of worker {worker} is gone")
+        for entry in await read_range(self.storage, head, index, 1):
+            if isinstance(entry, e.ExportedFunctionCompleted) and isinstance(entry.response, bytes):
+                return loads(entry.response)
+        raise DataDamaged(f"worker {worker}", f"entry {index} is not the result it should be")
 
     def suspend_after_s(self) -> float:
         settings = self.settings
@@ -311,7 +306,8 @@ class Workers:
         try:
             await self.lookup(worker_of(head))
         except Golemp2pError as error:
-            logger.error("worker_not_resumed", extra={"worker": head.identity, "code": error.code, "error": str(error)})
+            told = {"worker": head.identity, "code": error.code, "error": str(error)}
+            logger.error("worker_not_resumed", extra=told)  # noqa: TRY400  # the text says it all
         finally:
             limiter.release_on_behalf_of(head.key)
 

@@ -151,10 +151,10 @@ class MemoryStorage:
 
     # ----------------------------------------------------------------------------------------------------------- reads
 
-    async def read_segments(self, log: Key, first: int = 1) -> list[StoredSegment]:
+    async def read_segments(self, log: Key, first: int = 1, count: int | None = None) -> list[StoredSegment]:
         await self._turn()
         held = self._durable.segments.get(log, {})
-        return [held[index] for index in sorted(held) if index + held[index].count > first]
+        return [held[index] for index in sorted(held) if index + held[index].count > first][:count]
 
     async def head(self, log: Key) -> LogHead | None:
         await self._turn()

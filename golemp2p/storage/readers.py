@@ -28,16 +28,17 @@ from golemp2p.storage.limits import HASH_BYTES
 READERS_MAX = 4  # threads and connections; more would only queue for the same two or three cores
 INLINE_SEGMENTS_MAX = 8
 INLINE_SEGMENT_BYTES_MAX = 8 << 10
+ALL_SEGMENTS = (1 << 63) - 1
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _SEGMENTS = """ FROM segments WHERE log = ?1 AND first + count > ?2
     AND first >= coalesce((SELECT max(first) FROM segments WHERE log = ?1 AND first <= ?2), 0) ORDER BY first"""
-SEGMENTS = "SELECT first, count, term, position, data" + _SEGMENTS
+SEGMENTS = "SELECT first, count, term, position, data" + _SEGMENTS + " LIMIT ?3"
 SEGMENTS_SMALL = (
     f"SELECT first, count, term, position, CASE WHEN length(data) <= {INLINE_SEGMENT_BYTES_MAX} THEN data END"
-    f"{_SEGMENTS} LIMIT {INLINE_SEGMENTS_MAX + 1}"
+    f"{_SEGMENTS} LIMIT min(?3, {INLINE_SEGMENTS_MAX + 1})"
 )
 # identities as bytes: damaged text must not fail inside SQLite's row conversion
 _HEAD = """SELECT key, CAST(kind AS BLOB), CAST(identity AS BLOB), shard, tail, head_hash, has_open_work, wake_ns,
@@ -87,8 +88,8 @@ class Readers:
             connection.close()
 
 
-def read_segments(connection: apsw.Connection, key: Key, first: int) -> list[StoredSegment]:
-    return [segment_of(key, row) for row in connection.execute(SEGMENTS, (key.digest, first)).fetchall()]
+def read_segments(connection: apsw.Connection, key: Key, first: int, count: int) -> list[StoredSegment]:
+    return [segment_of(key, row) for row in connection.execute(SEGMENTS, (key.digest, first, count)).fetchall()]
 
 
 def read_heads(connection: apsw.Connection, sql: str, args: Sequence[Any] = ()) -> list[LogHead]:

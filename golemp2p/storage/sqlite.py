@@ -114,12 +114,13 @@ class SqliteStorage:
 
     # ----------------------------------------------------------------------------------------------------------- reads
 
-    async def read_segments(self, log: Key, first: int = 1) -> list[StoredSegment]:
+    async def read_segments(self, log: Key, first: int = 1, count: int | None = None) -> list[StoredSegment]:
         await trio.lowlevel.checkpoint()
-        rows = self._reader().here(readers.SEGMENTS_SMALL, (log.digest, first))
+        most = readers.ALL_SEGMENTS if count is None else count
+        rows = self._reader().here(readers.SEGMENTS_SMALL, (log.digest, first, most))
         if len(rows) <= readers.INLINE_SEGMENTS_MAX and all(row[-1] is not None for row in rows):
             return [readers.segment_of(log, row) for row in rows]
-        return await self._elsewhere(lambda connection: readers.read_segments(connection, log, first))
+        return await self._elsewhere(lambda connection: readers.read_segments(connection, log, first, most))
 
     async def head(self, log: Key) -> LogHead | None:
         await trio.lowlevel.checkpoint()

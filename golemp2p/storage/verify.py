@@ -201,7 +201,7 @@ class _Database:
             self._report.add("head", str(head.key), None, f"lies in shard {head.shard}, where its key does not belong")
         try:
             with translated(str(self._path)):
-                for segment_row in self._connection.execute(readers.SEGMENTS, (head.key.digest, 0)):
+                for segment_row in self._connection.execute(readers.SEGMENTS, (head.key.digest, 0, readers.ALL_SEGMENTS)):
                     stored = readers.segment_of(head.key, segment_row)
                     self._report.entries += log.extend(stored)
                     self._report.segments += 1

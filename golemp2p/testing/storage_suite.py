@@ -229,12 +229,14 @@ class StorageSuite:
         expected = {1: 0, 10: 0, 11: 1, 15: 1, 16: 2, 17: 3, 1000: 3, 0: 0, -5: 0}
         for first, skipped in expected.items():
             assert await storage.read_segments(key_of("a"), first) == segments[skipped:], first
+            assert await storage.read_segments(key_of("a"), first, 1) == segments[skipped : skipped + 1], first
 
     async def test_a_long_log_is_read_whole_and_in_order(self, storage: Storage) -> None:
         segments = [segment_of("a", 1 + 2 * number, count=2, data=b"%d" % number) for number in range(1000)]
         await commit(storage, Batch(segments=segments))
         assert await storage.read_segments(key_of("a")) == segments
         assert await storage.read_segments(key_of("a"), 1001) == segments[500:]
+        assert await storage.read_segments(key_of("a"), 1001, 100) == segments[500:600]
 
     async def test_a_big_segment_comes_back_whole(self, storage: Storage) -> None:
         data = hashlib.sha256(b"x").digest() * (1 << 15)

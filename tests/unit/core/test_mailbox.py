@@ -34,7 +34,7 @@ def test_failure_ends_the_running_and_all_pending_invocations():
     state = state_with(invoked("a"), pending("b"), e.Failed(3, "guest-trapped", "boom", False))
     assert state.status is WorkerStatus.FAILED
     assert state.results == {"a": Refused("guest-trapped", "boom"), "b": Refused("guest-trapped", "boom")}
-    with pytest.raises(PreviousInvocationFailed, match="^Previous invocation failed: boom"):
+    with pytest.raises(PreviousInvocationFailed, match=r"^Previous invocation failed: boom"):
         Mailbox(state, QUEUE_MAX).admit("c", ready=False)
     assert Mailbox(state, QUEUE_MAX).admit("a", ready=False) is Admission.KNOWN
 

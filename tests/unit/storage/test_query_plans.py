@@ -9,8 +9,8 @@ from golemp2p.storage import readers
 from golemp2p.storage.database import open_writer
 
 QUERIES: dict[str, tuple[str, tuple[Any, ...], str]] = {
-    "segments": (readers.SEGMENTS, (b"", 1), "segments_by_index"),
-    "segments, small": (readers.SEGMENTS_SMALL, (b"", 1), "segments_by_index"),
+    "segments": (readers.SEGMENTS, (b"", 1, 1), "segments_by_index"),
+    "segments, small": (readers.SEGMENTS_SMALL, (b"", 1, 1), "segments_by_index"),
     "head": (readers.HEAD, (b"",), "sqlite_autoindex_heads_1"),
     "heads": (readers.HEADS, ("worker", "", "", 10), "heads_by_identity"),
     "heads of a prefix": (readers.HEADS_BELOW, ("worker", "", "a", "b", 10), "heads_by_identity"),
