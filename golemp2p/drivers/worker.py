@@ -441,10 +441,9 @@ class Worker:
 
     def _announce(self, invocation: Invocation) -> None:
         self.current_key = invocation.key
-        if self._events is not None:
-            self._publish(
-                WorkerEvent("invocation-start", self.now_ns(), function=invocation.function, idempotency_key=invocation.key)
-            )
+        self._publish(
+            WorkerEvent("invocation-start", self.now_ns(), function=invocation.function, idempotency_key=invocation.key)
+        )
 
     def complete(self, function: str, value: Any, response: bytes) -> None:
         """The running invocation has its result; callers get it when it is durable."""
@@ -452,8 +451,7 @@ class Worker:
         key = self.state.running.key
         self.append(e.ExportedFunctionCompleted(self.now_ns(), response, 0))
         self.node.invocations_total += 1
-        if self._events is not None:
-            self._publish(WorkerEvent("invocation-finished", self.now_ns(), function=function, idempotency_key=key))
+        self._publish(WorkerEvent("invocation-finished", self.now_ns(), function=function, idempotency_key=key))
         self._settle_when_durable([key], value, None)
 
     def refuse(self, key: str, error: Golemp2pError) -> None:

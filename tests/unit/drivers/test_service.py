@@ -368,6 +368,14 @@ async def test_events_are_shown_once(counter, autojump_clock):
         ]
 
 
+async def test_a_listener_that_comes_later_sees_what_was(counter, autojump_clock):
+    async with counter.node() as client:
+        component = await added(client, counter)
+        await invoke(client, component, "w", "add", 1, key="k")
+        async with client.connect(WorkerId(component, "w")) as events:
+            assert [(await anext(events)).kind for _ in range(2)] == ["invocation-start", "invocation-finished"]
+
+
 async def test_listing_pages_over_workers_in_memory_and_on_disk(counter, autojump_clock):
     async with counter.node() as client:
         component = await added(client, counter)
