@@ -11,6 +11,7 @@ import pytest
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 
@@ -26,6 +27,7 @@ def fingerprint(part: Any) -> str:
         (ProtocolWrapper, "caf949187e9b"),
         (H11Protocol, "b32a61e0a8ca"),
         (HTTPStream, "e0f656feb55a"),
+        (WSStream, "67434c428a1a"),
         (TaskGroup, "8467a3a16a7e"),
     ],
 )

@@ -283,6 +283,23 @@ async def test_a_listener_that_leaves_is_forgotten(gateway: Gateway) -> None:
             await trio.testing.wait_all_tasks_blocked()
 
 
+async def test_a_closed_stream_frees_its_connection_before_the_next_ping(settings: GatewaySettings) -> None:
+    fake = FakeClient()
+    worker = WorkerId((await fake.add_component("adder", WASM)).component, "w")
+    shutdown = trio.Event()
+    with trio.fail_after(5):  # far less than websocket_ping_s and drain_timeout_s
+        async with trio.open_nursery() as nursery:
+            patient = replace(settings, websocket_ping_s=300.0, drain_timeout_s=300.0)
+            (address,) = await nursery.start(
+                lambda task_status: serve(fake, patient, shutdown=shutdown, task_status=task_status)
+            )
+            url = f"{address.replace('http', 'ws')}/v1/components/{worker.component}/workers/w/connect"
+            async with httpx.AsyncClient() as http, aconnect_ws(url, http) as socket:
+                fake.emit(worker, WorkerEvent("close", NOW_NS))
+                assert await socket.receive_text() == '"Close"'
+            shutdown.set()
+
+
 async def test_what_cannot_be_connected_is_an_http_answer(gateway: Gateway) -> None:
     unknown = "/v1/components/00000000-0000-0000-0000-000000000000/workers/w/connect"
     with pytest.raises(WebSocketUpgradeError) as refused:
