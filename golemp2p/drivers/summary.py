@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from golemp2p.core.worker_state import WorkerState
 from golemp2p.errors import DataDamaged
-from golemp2p.model.ids import ComponentId, WorkerId
+from golemp2p.model.ids import ComponentId, Key, WorkerId
 from golemp2p.model.worker import OwnedResource, WorkerMetadata, WorkerStatus
 from golemp2p.ports import LogHead
 from golemp2p.values.cbor import dumps, loads
@@ -15,13 +15,13 @@ from golemp2p.values.cbor import dumps, loads
 WORKER = "worker"
 
 
-def head_of(worker: WorkerId, shard: int, state: WorkerState) -> LogHead:
-    """The head that goes with everything appended so far; its hash is filled in by whoever seals."""
-    assert state.create is not None
+def head_of(key: Key, identity: str, shard: int, state: WorkerState) -> LogHead:
+    """The head that goes with everything appended so far; its hash is filled in by whoever seals. ``identity``: the worker's
+    id as text, which ``key`` is made of."""
     return LogHead(
-        key=worker.key,
+        key=key,
         kind=WORKER,
-        identity=str(worker),
+        identity=identity,
         shard=shard,
         tail=state.tail,
         head_hash=b"",

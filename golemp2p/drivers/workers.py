@@ -342,13 +342,13 @@ class Workers:
 
     def _writer(self, worker: WorkerId, state: Any, head: LogHead | None) -> LogWriter:
         key = worker.key
-        shard = key.shard(self._shards.shards_count)
+        shard, identity = key.shard(self._shards.shards_count), str(worker)
         return LogWriter(
             key,
             self._shards,
             self.storage,
             self.spawn,
-            lambda tail: head_of(worker, shard, state),
+            lambda tail: head_of(key, identity, shard, state),
             tail=head.tail if head is not None else 1,
             head_hash=head.head_hash if head is not None else bytes(32),
         )

@@ -95,7 +95,7 @@ class WorkerId:
         encoded = name.encode("utf-8", "surrogatepass")
         if not 1 <= len(encoded) <= WORKER_NAME_BYTES_MAX:
             raise InvalidName(f"a worker name has 1 to {WORKER_NAME_BYTES_MAX} bytes, got {len(encoded)}")
-        if name.startswith("-") or "/" in name or any(c.isspace() or not c.isprintable() for c in name):
+        if name.startswith("-") or "/" in name or " " in name or not name.isprintable():  # no other whitespace is printable
             raise InvalidName(f"worker name {name!r}: no whitespace, no control characters, no '/', no leading '-'")
 
     @property

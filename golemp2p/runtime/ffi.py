@@ -34,6 +34,7 @@ def _declare(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> A
 # Guest code runs inside these.
 future_poll = _declare(_releasing, "wasmtime_call_future_poll", c_bool, c_void_p)
 future_delete = _declare(_releasing, "wasmtime_call_future_delete", None, c_void_p)
+future_delete_finished = _declare(_keeping, "wasmtime_call_future_delete", None, c_void_p)  # of a call that is over: only frees
 store_delete = _declare(_releasing, "wasmtime_store_delete", None, c_void_p)
 
 # These only box a future; the guest runs at the first poll.
@@ -95,7 +96,8 @@ _byte_vec_delete = _declare(_keeping, "wasm_byte_vec_delete", None, c_void_p)
 AsyncCallback = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p)
 DropCallback = ctypes.CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_uint32)
 
-memmove = ctypes.memmove
+# ctypes.memmove and memset let go of the lock for a few bytes: beside a busy thread that costs more than a whole invocation should.
+memmove: Any = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_void_p, c_size_t)(ctypes._memmove_addr)  # type: ignore[attr-defined]
 string_at: Any = ctypes._string_at  # type: ignore[attr-defined]  # the C function itself: ctypes.string_at wraps it in Python
 
 _BUFFER_OFFSET = bytes.__basicsize__ - 1

@@ -26,6 +26,7 @@ READY = _CONTINUATION.pack(ffi.STRLEN, ctypes.addressof(_READY_TEXT), 0)
 """A continuation that is ready at once: the host call was answered inside the callback."""
 
 RESULT_OFFSET, ERROR_OFFSET, FLAG_OFFSET, FIBER_BYTES = 0, 32, 40, 48
+_ZEROS = bytes(FIBER_BYTES)
 
 
 class Parked:
@@ -112,14 +113,14 @@ class Fiber:
         self.failure, self.parked, self.abandoned, self.computing_ns = None, None, False, 0
 
     def clear_result(self) -> None:
-        ctypes.memset(self.address, 0, FIBER_BYTES)
+        ffi.memmove(self.address, _ZEROS, FIBER_BYTES)
 
-    def end(self) -> None:
-        """Delete the future. One that is not finished is cancelled by that, and the instance is dead."""
+    def end(self, *, finished: bool = False) -> None:
+        """Delete the future. One that is not ``finished`` is cancelled by that, and the instance is dead."""
         self.since_ns = None
         future, self.future = self.future, 0
         if future:
-            ffi.future_delete(future)
+            (ffi.future_delete_finished if finished else ffi.future_delete)(future)
         parked, self.parked = self.parked, None
         if parked is not None and parked.waiting is not None:
             parked.waiting.close()

@@ -169,7 +169,7 @@ class Instance:
             future = ffi.func_call_async(ffi.address_of(self._function(sizer)), self._context, None, 0, at, 1, error_at)
             while not ffi.future_poll(future):
                 pass  # the epoch deadline had passed; the next slice is fresh
-            ffi.future_delete(future)
+            ffi.future_delete_finished(future)
             error = fiber.take_error()
             if error:
                 raise AssertionError(f"memory cannot be measured: {ffi.take_error(error).message}")

@@ -90,7 +90,7 @@ class Scheduler:
                 ffi.error_delete(error)
             raise
         else:
-            fiber.end()
+            fiber.end(finished=True)
         finally:
             fiber.failure = None
 
