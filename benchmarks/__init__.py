@@ -1,0 +1,1 @@
+"""What golemp2p claims about speed, measured: ``python -m benchmarks``. Results are in README.md beside this file."""
