@@ -25,6 +25,7 @@ from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
 from golemp2p.client import Client
 from golemp2p.errors import MalformedRequest, PayloadTooLarge
+from golemp2p_gateway.callers import Callers, ForeignOrigin, MisdirectedRequest
 from golemp2p_gateway.connect import stream_events
 from golemp2p_gateway.edge import Edge, Route
 from golemp2p_gateway.errors_table import MethodNotAllowed, UnknownRoute, error_response
@@ -68,6 +69,7 @@ class EdgeApp:
         self.edge = Edge(client, settings, EdgeMetrics(client.statistics))
         self._hot = Router(route for route in ROUTES if route.hot)
         self._quart = make_quart(self.edge)
+        self._callers = Callers(settings)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         kind = scope["type"]
@@ -75,6 +77,13 @@ class EdgeApp:
             await self._quart(scope, receive, send)
             return
         raw_path: bytes = scope["raw_path"]
+        try:
+            self._callers.check(scope["headers"])
+        except (MisdirectedRequest, ForeignOrigin) as error:
+            response = error_response(error)
+            self.edge.metrics.observe(UNMATCHED, UNMATCHED, response.status, 0.0)
+            await _send(response, send, "websocket.http" if kind == "websocket" else "http")
+            return
         if kind == "http":
             try:
                 matched = self._hot.match(scope["method"], raw_path)
@@ -120,9 +129,9 @@ class AsgiBody:
         raise StopAsyncIteration
 
 
-async def _send(response: Response, send: Any) -> None:
-    await send({"type": "http.response.start", "status": response.status, "headers": response.all_headers()})
-    await send({"type": "http.response.body", "body": response.body, "more_body": False})
+async def _send(response: Response, send: Any, kind: str = "http") -> None:
+    await send({"type": f"{kind}.response.start", "status": response.status, "headers": response.all_headers()})
+    await send({"type": f"{kind}.response.body", "body": response.body, "more_body": False})
 
 
 # ---------------------------------------------------------------------------------------------------------------- Quart

@@ -15,6 +15,7 @@ class GatewaySettings:
     """
 
     binds: tuple[str, ...] = ("127.0.0.1:9881",)
+    hosts: tuple[str, ...] = ()  # names, beside localhost and those of ``binds``, that callers may give as Host
     version: str = "0.1.0"
     component_bytes_max: int = 64 * MIB  # a CPython component has 18-40 MB
     body_bytes_max: int = 8 * MIB  # every other request body; also bounds what JSON may cost to parse

@@ -31,7 +31,7 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
     """``{"http": {"value": "127.0.0.1:9881", "origin": "flag", "detail": "--http"}, ...}``"""
     return {
         key: {
-            "value": value if isinstance(value, bool | int | float) else str(value),
+            "value": value if isinstance(value, bool | int | float | tuple) else str(value),
             "origin": loaded.origins[key].kind,
             "detail": loaded.origins[key].detail or None,
         }

@@ -11,6 +11,10 @@ DOCS: dict[str, str] = {
     "http": "Where HTTP is served (REST, WebSocket, metrics). Port 0 takes a free one.",
     "mesh": ("Where peers will reach this node. Recorded and checked now; nothing listens there until the node joins a mesh."),
     "insecure_listen": ("Allow http on an address other machines can reach, though anyone who reaches it may do anything."),
+    "http_hosts": (
+        "Names, beside localhost and numeric addresses, by which callers may address this node; others are answered with "
+        "421, so that no web page reaches it by a name of its own."
+    ),
     "shards_count": "Slices of the key space, a power of two. Fixed when the data directory is made.",
     "drain_timeout_s": "How long requests and invocations under way may take to finish when the node is told to stop.",
     "log.level": "debug, info, warning or error.",

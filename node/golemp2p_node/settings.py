@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from golemp2p.model.entries import RetryPolicy
 from golemp2p.ports import GuestLimits
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 
 class InvalidSetting(ValueError):
@@ -144,6 +146,7 @@ class Settings:
     http: Address = Address("127.0.0.1", 9881)
     mesh: Address = Address("127.0.0.1", 9882)
     insecure_listen: bool = False
+    http_hosts: tuple[str, ...] = ()
     shards_count: int = 1024
     drain_timeout_s: float = 10.0
     log: LogSettings = field(default_factory=LogSettings)
@@ -163,6 +166,9 @@ class Settings:
             raise InvalidSetting("drain_timeout_s", f"must be zero or more seconds, got {self.drain_timeout_s:g}")
         if self.http == self.mesh and self.http.port:
             raise InvalidSetting("mesh", f"must differ from http, both are {self.http}")
+        for name in self.http_hosts:
+            if not HOST_NAME.fullmatch(name):
+                raise InvalidSetting("http_hosts", f"must be host names without scheme and port, got {name!r}")
         positive("limits", self.limits)
         if not self.http.is_loopback and not self.insecure_listen:
             raise InvalidSetting(

@@ -46,6 +46,8 @@ def parser(key: str, example: Any) -> Parser:
             return address
         case Path():
             return path
+        case tuple():
+            return words
     return word
 
 
@@ -109,6 +111,12 @@ def word(value: Any) -> str:
     return value.strip()
 
 
+def words(value: Any) -> tuple[str, ...]:
+    """A list of texts, or one text with commas."""
+    found = [word(item) for item in (value if isinstance(value, list | tuple) else word(value).split(","))]
+    return tuple(item for item in found if item)
+
+
 def machine_memory_bytes() -> int:
     """Memory this process may use: the machine's, or its control group's when that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -123,6 +131,8 @@ def shown(key: str, value: Any) -> str:
     """The value as people write it: ``256 MiB``, ``10 s``, ``true``."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
     if "_bytes" in key and isinstance(value, int):
         for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
             if value >= factor:

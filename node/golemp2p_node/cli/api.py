@@ -40,6 +40,7 @@ HINTS = {
     "previous-invocation-exited": "the worker called exit and is finished; delete it to start afresh",
     "worker-interrupted": "`golemp2p worker resume COMPONENT/WORKER` lets it go on",
     "divergence": "the component does not repeat what it did; `golemp2p worker oplog COMPONENT/WORKER` shows the history",
+    "misdirected-request": "use the node's address in GOLEMP2P_URL, or add the name to its setting http_hosts",
     "overloaded": "try again in a moment",
     "draining": "the node is shutting down; try again when it is back",
     "storage-full": "make room on the disk of the node's data directory",

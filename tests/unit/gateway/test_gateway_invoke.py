@@ -54,7 +54,7 @@ async def test_enqueue_answers_an_empty_object(gateway: Gateway) -> None:
 async def test_worker_names_are_percent_decoded_once(gateway: Gateway, name: str) -> None:
     target = f"{gateway.path}/workers/{quote(name, safe='')}/invoke-and-await?function=add"
     body = b'{"params":[1,2]}'
-    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
     answer = await gateway.raw(head + body)
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert gateway.fake.calls[0][0].name == name
@@ -82,7 +82,7 @@ async def test_worker_names_are_percent_decoded_once(gateway: Gateway, name: str
 async def test_refuses_what_the_path_gets_wrong(gateway: Gateway, path: str, status: int, code: str) -> None:
     body = b'{"params":[1,2]}'
     target = path.replace("{c}", gateway.path)
-    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
     answer = await gateway.raw(head + body)
     assert int(answer[9:12]) == status, answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == code
@@ -179,7 +179,7 @@ async def test_invocations_of_one_connection_may_be_pipelined(gateway: Gateway) 
     request = b""
     for i in range(5):
         body = b'{"params":[%d,1]}' % i
-        request += f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        request += f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     answer = await gateway.raw(request)
     assert answer.count(b"HTTP/1.1 200") == 5
     values = [json.loads(part.partition(b"HTTP/1.1")[0])["result"]["value"] for part in answer.split(b"\r\n\r\n")[1:]]
@@ -189,7 +189,7 @@ async def test_invocations_of_one_connection_may_be_pipelined(gateway: Gateway) 
 async def test_a_body_in_pieces_is_read_as_one(gateway: Gateway) -> None:
     target = f"{gateway.path}/workers/w/invoke-and-await?function=add"
     async with await trio.open_tcp_stream(*gateway.address) as stream:
-        await stream.send_all(f"POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        await stream.send_all(f"POST {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for piece in (b'{"par', b'ams":[', b"4,5]}"):
             await trio.testing.wait_all_tasks_blocked()
             await stream.send_all(b"%x\r\n%b\r\n" % (len(piece), piece))

@@ -18,7 +18,7 @@ from golemp2p_gateway import GatewaySettings, serve, serve_app
 
 @pytest.mark.parametrize(
     "data",
-    [b"\0\1\2\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n"],
+    [b"\0\1\2\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n"],
 )
 async def test_bytes_that_are_not_http_get_a_json_400(gateway: Gateway, data: bytes) -> None:
     answer = await gateway.raw(data)
@@ -29,27 +29,27 @@ async def test_bytes_that_are_not_http_get_a_json_400(gateway: Gateway, data: by
 @pytest.mark.parametrize(
     "head",
     [
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n\r\n",
     ],
 )
 async def test_ambiguous_framing_is_refused_and_closed(gateway: Gateway, head: bytes) -> None:
-    answer = await gateway.raw(head + b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n", end=False)
+    answer = await gateway.raw(head + b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n", end=False)
     assert answer[9:12] in {b"400", b"501"}, answer
     assert answer.count(b"HTTP/1.1") == 1
 
 
 async def test_huge_headers_are_431(gateway: Gateway) -> None:
-    answer = await gateway.raw(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000, end=False)
+    answer = await gateway.raw(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000, end=False)
     assert answer.startswith(b"HTTP/1.1 431"), answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "head-too-large"
 
 
 async def test_a_truncated_body_calls_nothing(gateway: Gateway) -> None:
     target = f"{gateway.path}/workers/w/invoke-and-await?function=add"
-    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
+    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n".encode()
     answer = await gateway.raw(head + b'{"params":[1,2]}')
     assert b"200 " not in answer[:15]
     assert not gateway.fake.calls
@@ -58,7 +58,7 @@ async def test_a_truncated_body_calls_nothing(gateway: Gateway) -> None:
 async def test_an_oversized_body_is_refused_before_it_is_sent(gateway: Gateway) -> None:
     target = f"{gateway.path}/workers/w/invoke-and-await?function=add"
     answer = await gateway.raw(
-        f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n".encode(), end=False
+        f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n".encode(), end=False
     )
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"connection: close" in answer
@@ -67,7 +67,7 @@ async def test_an_oversized_body_is_refused_before_it_is_sent(gateway: Gateway) 
 async def test_an_oversized_body_of_unknown_length_is_refused_on_the_way(gateway: Gateway) -> None:
     target = f"{gateway.path}/workers/w/invoke-and-await?function=add"
     async with await trio.open_tcp_stream(*gateway.address) as stream:
-        await stream.send_all(f"POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        await stream.send_all(f"POST {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         sent = 0
         answer = b""
         with trio.fail_after(5):
@@ -95,7 +95,7 @@ async def test_unknown_paths_and_methods_are_json(gateway: Gateway) -> None:
     assert {"GET", "DELETE"} <= set(method.headers["allow"].split(", "))
     hot = await gateway.http.get(f"{gateway.path}/workers/w/invoke-and-await")
     assert (hot.status_code, hot.headers["allow"]) == (405, "POST")
-    options = await gateway.raw(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    options = await gateway.raw(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert options.startswith(b"HTTP/1.1 404")
 
 
@@ -135,8 +135,8 @@ async def serving(settings: GatewaySettings, nursery: trio.Nursery, fake: FakeCl
     [
         ("header_timeout_s", b""),
         ("header_timeout_s", b"GET / HT"),
-        ("keep_alive_timeout_s", b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n"),
-        ("read_timeout_s", b"POST /v1/components/x/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n12"),
+        ("keep_alive_timeout_s", b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        ("read_timeout_s", b"POST /v1/components/x/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n12"),
     ],
 )
 async def test_the_silent_are_closed(settings: GatewaySettings, nursery: trio.Nursery, name: str, sent: bytes) -> None:
@@ -182,7 +182,7 @@ async def test_shutdown_lets_requests_finish_and_closes_the_idle(gateway: Gatewa
 
     gateway.fake.functions["slow"] = (0, None, slow)
     idle = await trio.open_tcp_stream(*gateway.address)
-    await idle.send_all(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n")
+    await idle.send_all(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await idle.receive_some()
     answers: list[httpx.Response] = []
 
@@ -239,10 +239,10 @@ async def test_an_address_in_use_is_an_os_error(gateway: Gateway) -> None:
 async def test_connections_beyond_the_limit_wait(settings: GatewaySettings, nursery: trio.Nursery) -> None:
     address = await serving(replace(settings, connections_max=1), nursery, FakeClient())
     first = await trio.open_tcp_stream(*address)
-    await first.send_all(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n")
+    await first.send_all(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await first.receive_some()
     second = await trio.open_tcp_stream(*address)
-    await second.send_all(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n")
+    await second.send_all(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n")
     with trio.move_on_after(0.05) as waited:
         await second.receive_some()
     assert waited.cancelled_caught
@@ -274,7 +274,7 @@ async def test_a_reader_that_takes_nothing_is_cut(settings: GatewaySettings, nur
     addresses = await nursery.start(lambda task_status: serve_app(flood, quick, task_status=task_status))
     url = httpx.URL(addresses[0])
     async with await trio.open_tcp_stream(url.host, url.port or 0) as stream:
-        await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with trio.fail_after(5):
             await told.wait()
     nursery.cancel_scope.cancel()

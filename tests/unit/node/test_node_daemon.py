@@ -98,7 +98,7 @@ def test_a_second_signal_ends_at_once(start: Any) -> None:
     node = start("--set", "drain_timeout_s=600", "--set", "requests.header_timeout_s=600")
     port = int(node.listening()["url"].rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as stuck:
-        stuck.sendall(b"POST /v1/components HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        stuck.sendall(b"POST /v1/components HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345")
         assert get(f"http://127.0.0.1:{port}/healthcheck") == {}
         node.process.send_signal(signal.SIGINT)
         assert any("node_draining" in line for line in iter(node.process.stderr.readline, ""))

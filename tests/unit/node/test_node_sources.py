@@ -66,6 +66,15 @@ def test_named_file_wins_over_the_one_beside_the_data(tmp_path: Path) -> None:
     assert load({}, home(tmp_path), str(by_flag)).settings.data_dir == data
 
 
+def test_names_come_as_list_or_with_commas(tmp_path: Path) -> None:
+    file = write(tmp_path / "names.toml", 'http_hosts = ["node.example", "n2"]\n')
+    assert load({}, home(tmp_path), str(file)).settings.http_hosts == ("node.example", "n2")
+    assert load({}, home(tmp_path, GOLEMP2P_HTTP_HOSTS="node.example, n2,")).settings.http_hosts == ("node.example", "n2")
+    wrong = write(tmp_path / "wrong.toml", "http_hosts = [1]\n")
+    with pytest.raises(InvalidSetting, match="expected text, got 1"):
+        load({}, home(tmp_path), str(wrong))
+
+
 def test_file_beside_the_data_cannot_move_it(tmp_path: Path) -> None:
     write(tmp_path / ".local/share/golemp2p/golemp2p.toml", 'data_dir = "/elsewhere"\n')
     with pytest.raises(InvalidSetting, match="found through it"):
@@ -157,6 +166,8 @@ def test_memory_share() -> None:
         ("insecure_listen", True, "true"),
         ("retry.multiplier", 3.0, "3"),
         ("shards_count", 1024, "1024"),
+        ("http_hosts", (), "none"),
+        ("http_hosts", ("a", "b"), "a, b"),
     ],
 )
 def test_shown(key: str, value: object, text: str) -> None:
