@@ -404,7 +404,7 @@ class Worker:
         except Suspended as suspended:
             return self._suspend(suspended)
         except GuestExited as exited:
-            self._exit(exited)
+            return self._exit(exited)
         except WorkerFailure as failure:
             return await self._fail(failure)
         except (WorldError, DataDamaged) as error:
@@ -482,11 +482,22 @@ class Worker:
             self.writer.when_durable(lambda error: None if error else self.node.timer_set(wake_ns))
         return False
 
-    def _exit(self, exited: GuestExited) -> None:
+    def _exit(self, exited: GuestExited) -> bool:
+        """Record the end. True when the worker goes on nevertheless: an ephemeral one ends with every invocation anyway."""
         self._drop_execution()
+        if self.create.ephemeral:
+            return self._refuse_current(exited)
         keys = self._open_keys()
         self.append(e.Exited(self.now_ns(), exited.status))
         self._settle_when_durable(keys, None, exited)
+        return False
+
+    def _refuse_current(self, failure: WorkerFailure) -> bool:
+        """An ephemeral worker's failure is that of one invocation; the next one starts afresh. Always True."""
+        invocation = self.state.running or self._mailbox.next()
+        assert invocation is not None, "an execution without an invocation"
+        self.refuse(invocation.key, failure)
+        return True
 
     async def _fail(self, failure: WorkerFailure) -> bool:
         """Record the failure; True when it is to be tried again, after the policy's delay."""
@@ -495,13 +506,15 @@ class Worker:
         if not self.create.ephemeral:
             sample = int.from_bytes(self.node.random_bytes(4), "big") / 2**32
             delay = delay_before_retry(self.retry_policy, self.state.failures + 1, failure.code, sample)
-        keys = self._open_keys()
-        self.append(e.Failed(self.now_ns(), failure.code, str(failure)[:LOG_CHARS_MAX], delay is not None))
         logger.warning(
             "execution_failed",
             extra={"worker": str(self.id), "code": failure.code, "error": str(failure), "retry_in_s": delay},
         )
         self.node.count_failure(failure.code)
+        if self.create.ephemeral:
+            return self._refuse_current(failure)
+        keys = self._open_keys()
+        self.append(e.Failed(self.now_ns(), failure.code, str(failure)[:LOG_CHARS_MAX], delay is not None))
         if delay is None:
             self._settle_when_durable(keys, None, failure)
             return False

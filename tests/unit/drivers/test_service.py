@@ -339,6 +339,28 @@ async def test_ephemeral_workers_keep_nothing(machine, autojump_clock):
         assert await invoke(client, component, None, "add", 3) == 3
 
 
+async def test_a_failure_of_an_ephemeral_worker_is_one_invocations_own(machine, autojump_clock):
+    node = machine(counter=COUNTER)
+    async with node.node() as client:
+        component = await added(client, node, ephemeral=True)
+        failed = []
+
+        async def fail(key):
+            with pytest.raises(GuestTrapped, match="boom"):
+                await invoke(client, component, "w", "send-then-trap", "mail", key=key)
+            failed.append(key)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail, "one")
+            nursery.start_soon(fail, "two")
+            assert await invoke(client, component, "w", "add", 2) == 2  # it waited behind them, or before
+        assert sorted(failed) == ["one", "two"]
+        assert node.guests.effects == [("w", "mail")] * 2  # no retry: nothing is journalled that could be replayed
+        await fail("one")  # recorded
+        assert node.guests.effects == [("w", "mail")] * 2
+        assert (await client.worker(WorkerId(component, "w"))).status is WorkerStatus.IDLE
+
+
 async def test_an_idle_worker_leaves_memory_after_its_time_and_comes_back(machine, autojump_clock):
     node = machine(ServiceSettings(shards_count=16, idle_ttl_s=30), counter=COUNTER)
     async with node.node() as client:
