@@ -6,7 +6,8 @@ to the shard. One flush is under way per log; what is appended meanwhile rides i
 
     append append append | flush ........ durable: wake waiters, run callbacks | flush (what came meanwhile) ...
 
-A writer whose flush failed is *broken*: its buffer is gone, every waiter gets the error, and its owner must read the log anew.
+A writer whose flush failed is *broken*: its buffer is gone, every waiter gets the error, and its owner, who is told by
+``on_broken``, must read the log anew.
 
 Payloads over ``INLINE_BYTES_MAX`` are put in the blob storage before the segment that refers to them.
 """
@@ -21,7 +22,7 @@ from typing import Any
 import trio
 
 from golemp2p.drivers.shards import Payload, Shards
-from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed, WorldError
 from golemp2p.model import entries as e
 from golemp2p.model.ids import Key
 from golemp2p.ports import LogHead, Storage
@@ -68,6 +69,7 @@ class LogWriter:
         "_sync_wanted",
         "broken",
         "durable",
+        "on_broken",
         "tail",
     )
 
@@ -92,6 +94,8 @@ class LogWriter:
         self.durable = tail
         """Entries before this index are durable."""
         self.broken: Exception | None = None
+        self.on_broken: Callable[[Exception], None] = lambda error: None
+        """Called once, with the error, before those who wait for entries get it."""
         self._first = tail
         self._buffer: list[bytes] = []
         self._buffered_bytes = 0
@@ -125,15 +129,17 @@ class LogWriter:
         if not self._in_flight and self._buffer:
             self._flush()
 
-    def when_durable(self, callback: Callable[[Exception | None], None]) -> None:
-        """Flush, and call ``callback(None)`` once everything appended so far is durable, or ``callback(error)``."""
+    def when_durable(self, callback: Callable[[Exception | None], None], *, flush: bool = True) -> None:
+        """Call ``callback(None)`` once everything appended so far is durable, or ``callback(error)``. Without ``flush`` it
+        waits for somebody else's."""
         if self.broken is not None:
             callback(self.broken)
         elif self.durable >= self.tail:
             callback(None)
         else:
             self._callbacks.append((self.tail, callback))
-            self.flush_nowait()
+            if flush:
+                self.flush_nowait()
 
     async def commit(self) -> None:
         """Returns when everything appended so far is durable. Raises the storage's error if it cannot be."""
@@ -180,15 +186,22 @@ class LogWriter:
         self._buffer = []
         self._buffered_bytes = 0
         self._first = tail
-        self._hash = self._shards.append(
-            self._key, payloads, self._hash, self._describe(tail), lambda error: self._flushed(tail, error)
-        )
+        try:
+            self._hash = self._shards.append(
+                self._key, payloads, self._hash, self._describe(tail), lambda error: self._flushed(tail, error)
+            )
+        except Golemp2pError as error:  # the storage takes nothing any more, or never such a thing: nothing was queued
+            self._flushed(tail, error)
 
     def _flushed(self, tail: int, error: Exception | None) -> None:
         self._in_flight = False
         if error is not None:
+            if not isinstance(error, WorldError):
+                told, error = error, StorageFailed(f"{self._key}: cannot be written: {error}")
+                error.__cause__ = told
             self.broken = error
             self._buffer = []
+            self.on_broken(error)
             callbacks, self._callbacks = self._callbacks, deque()
             for _, callback in callbacks:
                 callback(error)
@@ -215,13 +228,14 @@ def _cut(first: int, encoded: list[bytes]) -> list[Payload]:
 
 
 async def read_log(storage: Storage, head: LogHead) -> list[e.Entry]:
-    """All entries of a log, checked: hash chain, newest signature, indexes, expected length. Blobs stay references.
+    """All entries of a log up to ``head``, checked: hash chain, newest signature, indexes, expected length. Blobs stay
+    references. What became durable after the head was read is left out: its head would be a newer one.
 
     Raises ``DataDamaged``.
     """
     stored = await storage.read_segments(head.key)
     segments = verify_chain(
-        [segment.data for segment in stored],
+        [segment.data for segment in stored if segment.first < head.tail],
         log=head.key,
         tail=head.tail,
         head_hash=head.head_hash,

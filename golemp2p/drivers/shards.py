@@ -10,9 +10,11 @@ and elects itself anew in every process before its first append (S7). Each elect
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from golemp2p.core.shard import Record, Shard
+from golemp2p.errors import Golemp2pError
 from golemp2p.model.entries import Elected
 from golemp2p.model.ids import Key
 from golemp2p.ports import Batch, Clock, LogHead, ShardRecord, Storage, StoredSegment
@@ -87,13 +89,19 @@ class Shards:
                 self._undo_election(head.shard, before, persist.record)
             done(error)
 
-        self._storage.submit(batch, durable)
+        try:
+            self._storage.submit(batch, durable)
+        except Golemp2pError:
+            if elected:
+                self._undo_election(head.shard, before, persist.record)
+            raise
         return batch.heads[-1].head_hash
 
     def _undo_election(self, number: int, before: LogHead | None, record: Record) -> None:
-        """The election was not recorded: the next append elects anew, in a term that was not used yet."""
-        self._records[number] = _stored(number, record)
-        self._shards.pop(number, None)
+        """The election was not recorded: the next append elects anew, in a term that was not used yet, and after all positions
+        that were given out meanwhile."""
+        shard = self._shards.pop(number)
+        self._records[number] = _stored(number, replace(record, next_position=shard.next_position))
         if before is None:
             self._elections.pop(number, None)
         else:
