@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,8 @@ def profile(node: ProfiledNode, path: str, clients: int, seconds: float) -> tupl
         if time.monotonic() > deadline:
             raise SystemExit("the node did not write its profile")
         time.sleep(0.05)
-    return pstats.Stats(str(node.stats_path)).stats, count  # type: ignore[attr-defined]
+    stats: dict[Any, Any] = vars(pstats.Stats(str(node.stats_path)))["stats"]
+    return stats, count
 
 
 def main() -> None:
@@ -130,10 +131,14 @@ def main() -> None:
     # waiting for something to happen is not a cost
     selves = {key: row[2] for key, row in stats.items() if "epoll" not in key[2]}
     scale = loop_us / sum(selves.values())
-    by_part: Counter[str] = Counter()
+    by_part: defaultdict[str, float] = defaultdict(float)
     for (file, _, _), seconds_spent in selves.items():
-        by_part[part_of(file)] += seconds_spent  # type: ignore[assignment]
-    report.table("By part, own time", ("part", "us/request"), [[part, own * scale] for part, own in by_part.most_common()])
+        by_part[part_of(file)] += seconds_spent
+    report.table(
+        "By part, own time",
+        ("part", "us/request"),
+        [[part, by_part[part] * scale] for part in sorted(by_part, key=by_part.__getitem__, reverse=True)],
+    )
     ordered = sorted(selves.items(), key=lambda item: -item[1])[:TOP]
     report.table(
         f"The {TOP} functions with the most time of their own",
