@@ -150,6 +150,8 @@ class H1Protocol(H11Protocol):
     """HTTP/1.1 with ``H1Stream``, JSON errors, and heads that travel with their body."""
 
     _held = b""  # a response's head that waits for the first bytes of its body
+    _has_two_lengths = False
+    """The request told its length twice over, as requests that are smuggled past a proxy do: it is this connection's last."""
 
     async def _handle_events(self) -> None:
         await super()._handle_events()
@@ -158,6 +160,7 @@ class H1Protocol(H11Protocol):
             await stream.spawn()
 
     async def _create_stream(self, request: h11.Request) -> None:
+        self._has_two_lengths = {b"content-length", b"transfer-encoding"}.issubset(name for name, _ in request.headers)
         if _asks_for_websocket(request):
             self.stream = H1WebSocket(
                 self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server, self.stream_send,
@@ -209,8 +212,9 @@ class H1Protocol(H11Protocol):
             await self.send(RawData(data=data))
 
     def _is_last(self) -> bool:
-        """No request can follow on this connection: we are shutting down, or answer before the request has been read."""
-        return self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY
+        """No request can follow on this connection: we are shutting down, or answer before the request has been read, or
+        cannot know where it ended for others (RFC 9112, 6.1)."""
+        return self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY or self._has_two_lengths
 
     async def _send_error_response(self, status_code: int) -> None:
         """The answer to bytes that are not HTTP. ``status_code`` is h11's hint."""

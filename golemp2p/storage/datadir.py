@@ -155,4 +155,6 @@ def _parse_seed(path: Path, text: bytes) -> bytes:
 def _unusable(path: Path, error: OSError) -> StorageFailed:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageFailed(f"data directory {path} is not writable for this user ({error.strerror}): {error.filename}")
-    return storage_error(error.filename or path, error)
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return StorageFailed(f"data directory {path} cannot be made: there is a file where a directory should be")
+    return storage_error(f"data directory {path} cannot be used: {error.filename or path}", error)

@@ -32,7 +32,7 @@ import trio
 
 from golemp2p.drivers.service import LocalClient, open_service
 from golemp2p.drivers.settings import ServiceSettings
-from golemp2p.errors import DataDamaged, Golemp2pError
+from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
 from golemp2p.runtime.guests import open_guests
 from golemp2p.storage.datadir import DataDirectory, store_id
 from golemp2p.storage.sqlite import SqliteStorage
@@ -101,8 +101,14 @@ def only_error(group: BaseExceptionGroup[BaseException]) -> Golemp2pError | None
 
 
 def failure_of(error: Golemp2pError) -> Failure:
-    damaged = "`golemp2p storage verify` lists what is damaged" if isinstance(error, DataDamaged) else ""
-    return Failure(str(error), damaged, code=error.code)
+    match error:
+        case DataDamaged():
+            hint = "`golemp2p storage verify` lists what is damaged"
+        case StorageFailed():
+            hint = "see to the disk and its permissions, or choose another directory with --data-dir DIR"
+        case _:
+            hint = ""
+    return Failure(str(error), hint, code=error.code)
 
 
 async def serve_node(settings: Settings, announce: Announce) -> None:
@@ -189,7 +195,8 @@ def cannot_listen(address: Address, error: OSError) -> Failure:
         errno.EACCES: "ports below 1024 are for root; choose another with --http HOST:PORT",
         errno.EADDRNOTAVAIL: "choose an address of this machine, for example --http 127.0.0.1:9881",
     }
-    why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    reason = os.strerror(error.errno) if error.errno in hints else error.strerror or str(error)
+    why = "the port is in use" if error.errno == errno.EADDRINUSE else reason
     hint = hints.get(error.errno or 0, "choose another address with --http HOST:PORT")
     return Failure(f"cannot listen on {address}: {why}", hint, code="cannot-listen")
 

@@ -9,7 +9,7 @@ DOCS: dict[str, str] = {
         "memory such as 50%."
     ),
     "http": "Where HTTP is served (REST, WebSocket, metrics). Port 0 takes a free one.",
-    "mesh": ("Where peers will reach this node. Recorded and checked now; nothing listens there until the node joins a mesh."),
+    "mesh": "Where peers will reach this node. Only its form is checked now: nothing listens there until nodes can join a mesh.",
     "insecure_listen": ("Allow http on an address other machines can reach, though anyone who reaches it may do anything."),
     "http_hosts": (
         "Names, beside localhost and numeric addresses, by which callers may address this node; others are answered with "

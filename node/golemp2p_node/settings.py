@@ -52,8 +52,10 @@ class Address:
             host = str(ipaddress.IPv6Address(host[1:-1]))
         elif ":" in host:
             raise ValueError("write an IPv6 address in brackets: [::1]:9881")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        if not colon or not port.isascii() or not port.isdigit():
             raise ValueError(f"expected HOST:PORT, for example 127.0.0.1:9881, got {text!r}")
+        if int(port) > 65535:
+            raise ValueError(f"ports go from 0 to 65535, got {port:.20}")
         return cls(host or "0.0.0.0", int(port))  # noqa: S104 - the user's explicit choice, refused elsewhere unless insisted on
 
     @property

@@ -11,7 +11,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
@@ -41,6 +41,7 @@ HINTS = {
     "worker-interrupted": "`golemp2p worker resume COMPONENT/WORKER` lets it go on",
     "divergence": "the component does not repeat what it did; `golemp2p worker oplog COMPONENT/WORKER` shows the history",
     "misdirected-request": "use the node's address in GOLEMP2P_URL, or add the name to its setting http_hosts",
+    "unknown-route": "GOLEMP2P_URL is the address of a node without any path behind it, like http://127.0.0.1:9881",
     "overloaded": "try again in a moment",
     "draining": "the node is shutting down; try again when it is back",
     "storage-full": "make room on the disk of the node's data directory",
@@ -53,8 +54,8 @@ class Node:
 
     def __init__(self, url: str | None = None) -> None:
         self.url = (url or os.environ.get("GOLEMP2P_URL") or DEFAULT_URL).rstrip("/")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        host = host_of(self.url)
+        if host is None:
             fail(
                 f"GOLEMP2P_URL is {self.url!r}, which is not an http:// address",
                 f"set it like this: export GOLEMP2P_URL={DEFAULT_URL}",
@@ -64,7 +65,7 @@ class Node:
         self.client = httpx.Client(
             base_url=self.url,
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            trust_env=parts.hostname not in LOOPBACK,  # no proxy stands between this machine and itself
+            trust_env=host not in LOOPBACK,  # no proxy stands between this machine and itself
         )
 
     def __enter__(self) -> Node:
@@ -127,6 +128,15 @@ class Node:
     def worker_path(self, target: tuple[str, str]) -> str:
         component, worker = target
         return f"{self.workers_path(component)}/{quote(worker, safe='')}"
+
+
+def host_of(url: str) -> str | None:
+    """The host that an http(s) address names; ``None`` when it is not one."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return None
+    return parsed.host if parsed.scheme in ("http", "https") and parsed.host else None
 
 
 def decoded(response: httpx.Response) -> Any:

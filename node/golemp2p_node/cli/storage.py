@@ -87,6 +87,8 @@ def backup(target: Path, data_dir: str | None) -> int:
     run it beside the original.
     """
     directory = data_directory(data_dir)
+    if target.exists():
+        raise Failure(f"{target} exists already; a backup is made where nothing is yet", "name a TARGET that does not exist")
     with storage_errors():
         from golemp2p.storage.backup import backup as copy
 

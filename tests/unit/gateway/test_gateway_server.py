@@ -41,6 +41,14 @@ async def test_ambiguous_framing_is_refused_and_closed(gateway: Gateway, head: b
     assert answer.count(b"HTTP/1.1") == 1
 
 
+async def test_a_request_of_two_lengths_is_the_last(gateway: Gateway) -> None:
+    """RFC 9112, 6.1: what a proxy took for its body may be a request to us."""
+    head = b"GET /version HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    answer = await gateway.raw(head + b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n", end=False)
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in answer
+
+
 async def test_huge_headers_are_431(gateway: Gateway) -> None:
     answer = await gateway.raw(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000, end=False)
     assert answer.startswith(b"HTTP/1.1 431"), answer

@@ -105,7 +105,7 @@ def test_unreachable_says_how_to_start_one(golemp2p: Run, monkeypatch: pytest.Mo
     )
 
 
-@pytest.mark.parametrize("url", ["localhost:9881", "ftp://x", "http://"])
+@pytest.mark.parametrize("url", ["localhost:9881", "ftp://x", "http://", "http://127.0.0.1:x", "http://[::1"])
 def test_bad_url(url: str, golemp2p: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOLEMP2P_URL", url)
     ran = golemp2p("component", "list")

@@ -71,3 +71,4 @@ def test_backup(golemp2p: Run, data: Path, tmp_path: Path) -> None:
     again = golemp2p("storage", "backup", str(target), "--data-dir", str(data))
     assert again.code == 1
     assert "exists already" in again.err
+    assert "TARGET" in again.err.splitlines()[1], "the data directory is not what is wrong"

@@ -206,15 +206,15 @@ def test_foreign_address(golemp2p: Run, tmp_path: Path) -> None:
     line = ("node", "run", "--data-dir", str(tmp_path / "data"), "--http", "203.0.113.1:9881", "--insecure-listen")
     ran = golemp2p(*line)
     assert ran.code == 1
-    assert "cannot listen on 203.0.113.1:9881" in ran.err
+    assert lines(ran.err)[0] == "error: cannot listen on 203.0.113.1:9881: Cannot assign requested address"
 
 
 def test_unusable_directory(golemp2p: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     ran = golemp2p("node", "run", "--data-dir", str(tmp_path / "file/data"), "--http", "127.0.0.1:0")
     assert ran.code == 1
-    assert len(lines(ran.err)) == 1
-    assert "Not a directory" in ran.err
+    assert lines(ran.err)[0].endswith("cannot be made: there is a file where a directory should be")
+    assert "--data-dir" in lines(ran.err)[1]
 
 
 def test_open_to_the_world_is_refused(golemp2p: Run, tmp_path: Path) -> None:
