@@ -160,6 +160,7 @@ class WorkerState:
         self.pending.pop(entry.idempotency_key, None)
         if self.running is not None and self.running.key == entry.idempotency_key:
             self.running = None
+            self.failures = 0
 
     def _failure(self, index: int, entry: e.Failed) -> None:
         self.failures += 1
@@ -221,6 +222,8 @@ class WorkerState:
 
     def _promise_deleted(self, index: int, entry: e.PromiseDeleted) -> None:
         self.promises.pop(entry.promise_index, None)
+        if self.wake_ns is None:
+            self.suspended = False  # whoever waits for it must find out
 
 
 _HANDLERS: dict[type, Callable[[WorkerState, int, Any], None]] = {

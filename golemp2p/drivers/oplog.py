@@ -177,6 +177,8 @@ class LogWriter:
             self._flush_buffer()
 
     def _flush_buffer(self) -> None:
+        if self.broken is not None:  # abandoned while its blobs were written
+            return
         if self._blobs:  # entries that arrived while blobs were written refer to blobs of their own
             blobs, self._blobs = self._blobs, []
             self._spawn(self._flush_after_blobs, blobs)
@@ -193,18 +195,25 @@ class LogWriter:
         except Golemp2pError as error:  # the storage takes nothing any more, or never such a thing: nothing was queued
             self._flushed(tail, error)
 
+    def abandon(self, error: Exception) -> None:
+        """Write nothing any more: what is appended and not yet under way is dropped, and all who wait get ``error``."""
+        if self.broken is not None:
+            return
+        if not isinstance(error, WorldError | DataDamaged):
+            told, error = error, StorageFailed(f"{self._key}: cannot be written: {error}")
+            error.__cause__ = told
+        self.broken = error
+        self._buffer = []
+        self.on_broken(error)
+        callbacks, self._callbacks = self._callbacks, deque()
+        for _, callback in callbacks:
+            callback(error)
+
     def _flushed(self, tail: int, error: Exception | None) -> None:
         self._in_flight = False
         if error is not None:
-            if not isinstance(error, WorldError):
-                told, error = error, StorageFailed(f"{self._key}: cannot be written: {error}")
-                error.__cause__ = told
-            self.broken = error
-            self._buffer = []
-            self.on_broken(error)
-            callbacks, self._callbacks = self._callbacks, deque()
-            for _, callback in callbacks:
-                callback(error)
+            self.abandon(error)
+        if self.broken is not None:
             return
         self.durable = tail
         if self._buffer and self._sync_wanted > tail:

@@ -26,7 +26,7 @@ def head_of(key: Key, identity: str, shard: int, state: WorkerState) -> LogHead:
         tail=state.tail,
         head_hash=b"",
         has_open_work=state.has_open_work,
-        wake_ns=state.wake_ns if state.suspended else None,
+        wake_ns=state.wake_ns if state.suspended and not state.interrupted else None,
         summary=_encode(state),
     )
 

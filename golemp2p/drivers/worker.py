@@ -20,6 +20,7 @@ import trio
 from golemp2p.core.mailbox import Admission, Mailbox
 from golemp2p.core.retry import delay_before_retry
 from golemp2p.core.worker_state import Invocation, Refused, WorkerState
+from golemp2p.drivers.components import LoadedComponent
 from golemp2p.drivers.events import EventStream
 from golemp2p.drivers.execution import Execution
 from golemp2p.drivers.failures import failure_from, refusal_of
@@ -31,6 +32,7 @@ from golemp2p.errors import (
     GuestExited,
     InvalidState,
     PromiseNotFound,
+    UsageError,
     ValueMismatch,
     WorkerFailure,
     WorkerInterrupted,
@@ -120,6 +122,7 @@ class Worker:
         self._scope: trio.CancelScope | None = None
         self._task_running = False
         self._restart_asked = False
+        writer.on_broken = self._break
         self._time_offset = max(node.clock.wall_ns(), state.last_time_ns) - node.clock.monotonic_ns()
 
     # -- what executions use --------------------------------------------------------------------------------------------
@@ -254,7 +257,7 @@ class Worker:
 
     def wake_from_timer(self) -> None:
         """The time the worker waits for has come."""
-        if self.state.suspended and not self.gone:
+        if self.state.suspended and not self.state.interrupted and not self.gone:
             self.append(e.Resumed(self.now_ns()))  # rides in the next segment; until then the timer is still in the head
         self.wake()
 
@@ -280,6 +283,7 @@ class Worker:
                 self._drop_execution()
             return
         if state.status in (WorkerStatus.IDLE, WorkerStatus.FAILED, WorkerStatus.EXITED, WorkerStatus.INTERRUPTED):
+            await self.writer.commit()
             return
         self.append(e.Interrupted(self.now_ns()))
         if self._scope is not None:
@@ -315,9 +319,7 @@ class Worker:
         while self._task_running:
             await self.node.task_ended.park()
         self._drop_execution()
-        self._settle(list(self._waiters), None, error)
-        if self._events is not None:
-            self._events.close()
+        self._leave(error)
 
     # -- promises -------------------------------------------------------------------------------------------------------
 
@@ -330,14 +332,22 @@ class Worker:
             return None
         return await self.node.storage.get_blob(payload.sha256) if isinstance(payload, e.BlobRef) else payload
 
-    async def wait_promise(self, index: int, waiting: Worker) -> bytes:
-        """The value of a promise; one's own is waited for unloaded, after a short grace."""
+    async def poll_promise(self, index: int, asking: Worker) -> bytes | None:
+        """As ``promise_value``; another worker gets a value only once it is durable (S6)."""
         value = await self.promise_value(index)
-        while value is None:
-            own = waiting is self and not self.create.ephemeral
+        if value is not None and asking is not self:
+            await self.writer.commit()
+        return value
+
+    async def wait_promise(self, index: int, waiting: Worker) -> bytes | None:
+        """The value of a promise; one's own is waited for unloaded, after a short grace. ``None`` when this object is gone:
+        ask the one that comes after it, if any."""
+        own = waiting is self and not self.create.ephemeral
+        while (value := await self.poll_promise(index, waiting)) is None:
             await self._promise_event(index, PROMISE_GRACE_S if own else float("inf"))
-            value = await self.promise_value(index)
-            if value is None and own:
+            if self.gone:
+                return None
+            if own and self.state.promises.get(index, b"") is None:
                 self._awaited_promise = index
                 raise Suspended(None)
         return value
@@ -348,26 +358,30 @@ class Worker:
             with trio.move_on_after(timeout_s):
                 await event.wait()
         finally:
-            if event.statistics().tasks_waiting == 0:
-                self._promise_events.pop(index, None)
+            if event.statistics().tasks_waiting == 0 and self._promise_events.get(index) is event:
+                del self._promise_events[index]
 
     async def complete_promise(self, index: int, data: bytes) -> bool:
-        """True when this call completed it; durable on return, either way."""
+        """True when this call completed it; durable on return, either way. Who waits is woken also if this is cancelled."""
         first = await self.promise_value(index) is None
         if first:
             self.append(e.PromiseCompleted(self.now_ns(), index, data))
+            self.writer.when_durable(lambda error: None if error else self._promise_changed(index))
         await self.writer.commit()
-        if first:
-            event = self._promise_events.pop(index, None)
-            if event is not None:
-                event.set()
-            self.wake()
         return first
 
     async def delete_promise(self, index: int) -> None:
+        """Whoever waits for it gets ``PromiseNotFound``. Repeating it changes nothing."""
         if index in self.state.promises:
             self.append(e.PromiseDeleted(self.now_ns(), index))
-            await self.writer.commit()
+            self.writer.when_durable(lambda error: None if error else self._promise_changed(index))
+        await self.writer.commit()
+
+    def _promise_changed(self, index: int) -> None:
+        event = self._promise_events.pop(index, None)
+        if event is not None:
+            event.set()
+        self.wake()
 
     # -- the task -------------------------------------------------------------------------------------------------------
 
@@ -376,7 +390,7 @@ class Worker:
             again = not self.gone
             while again:
                 with trio.CancelScope() as scope:
-                    self._scope = scope
+                    self._scope, self._restart_asked = scope, False
                     again = await self._attempt()
                 if scope.cancelled_caught:
                     again = self._interrupted()
@@ -396,7 +410,7 @@ class Worker:
     async def _attempt(self) -> bool:
         """One execution, as long as it lives and has work. True: try again with a new one."""
         try:
-            while self.state.running is not None or self.state.pending:
+            while not self.state.interrupted and (self.state.running is not None or self.state.pending):
                 if self._execution is None:
                     await self._revive()
                 else:
@@ -420,9 +434,16 @@ class Worker:
         if entries is None and not self.create.ephemeral:
             await self.writer.commit()
             entries = await self.node.read_entries(self.id)
-        component = await self.node.components.loaded(self.id.component, self.create.component_version)
+        component = await self._component()
         self._execution = await Execution.start(self, component, entries or [])
         await self._execution.replay()
+
+    async def _component(self) -> LoadedComponent:
+        """Raises ``DataDamaged`` when it cannot be had: that is no failure of the worker's, and is not recorded as one."""
+        try:
+            return await self.node.components.loaded(self.id.component, self.create.component_version)
+        except UsageError as error:
+            raise DataDamaged(f"worker {self.id}", f"its component cannot be loaded: {error}") from error
 
     async def _run_next(self, execution: Execution) -> None:
         invocation = self.state.running or self._mailbox.next()
@@ -464,7 +485,7 @@ class Worker:
     def _interrupted(self) -> bool:
         """The execution was cancelled; True when it is to be replayed at once."""
         self._drop_execution()
-        again, self._restart_asked = self._restart_asked and not self.gone, False
+        again = self._restart_asked and not self.gone and not self.state.interrupted
         if again:
             self.append(e.Restart(self.now_ns()))
         return again
@@ -523,12 +544,24 @@ class Worker:
         return True
 
     def _break(self, error: Exception) -> None:
-        """The log cannot be written or read: this object is of no more use."""
+        """The log cannot be written or read: this object is of no more use, and its guest must not go on."""
+        if self.gone:
+            return
         logger.error("worker_broken", extra={"worker": str(self.id), "error": str(error)})
-        self._drop_execution()
         self.gone = True
-        self.node.forget(self)
+        self.writer.abandon(error)
+        if self._scope is not None:
+            self._scope.cancel()
+        self._drop_execution()
+        self._leave(error)
+        self.node.broken(self, error)
+
+    def _leave(self, error: Exception) -> None:
+        """Nobody shall wait for this object any more."""
         self._settle(list(self._waiters), None, error)
+        events, self._promise_events = self._promise_events, {}
+        for event in events.values():
+            event.set()
         if self._events is not None:
             self._events.close()
 
@@ -550,8 +583,6 @@ class Worker:
             return
 
         def durable(failure: Exception | None) -> None:
-            if failure is not None and not self.gone:
-                self._break(failure)
             self._settle(keys, value, failure or error)
 
         self.writer.when_durable(durable)
@@ -562,12 +593,12 @@ class Worker:
                 waiter.settle(value, error)
 
     def _publish(self, event: WorkerEvent) -> None:
-        """Show an event once what it tells of is durable (S6)."""
+        """Show an event once what it tells of is durable (S6); soon, if somebody listens."""
         stream = self.events()
-        if stream.has_listeners and not self.create.ephemeral:
-            self.writer.when_durable(lambda error: None if error else stream.publish(event))
-        else:
+        if self.create.ephemeral:
             stream.publish(event)
+        else:
+            self.writer.when_durable(lambda error: None if error else stream.publish(event), flush=stream.has_listeners)
 
 
 def rebuild(entries: list[e.Entry]) -> WorkerState:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import trio
+
 from golemp2p.drivers.journal import WorkerJournal
+from golemp2p.errors import DataDamaged, GuestTrapped, Overloaded
 from golemp2p.model import entries as e
 from golemp2p.model.ids import WorkerId
 from golemp2p.ports import GuestLimits, RandomBytes
@@ -103,10 +106,12 @@ class WorkerPromises:
         return index
 
     async def poll(self, worker: WorkerId, oplog_index: int) -> bytes | None:
-        return await (await self._owner(worker)).promise_value(oplog_index)
+        return await (await self._owner(worker)).poll_promise(oplog_index, self._worker)
 
     async def wait(self, worker: WorkerId, oplog_index: int) -> bytes:
-        return await (await self._owner(worker)).wait_promise(oplog_index, self._worker)
+        while (value := await (await self._owner(worker)).wait_promise(oplog_index, self._worker)) is None:
+            pass  # its object is gone; there may be another
+        return value
 
     async def complete(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool:
         return await (await self._owner(worker)).complete_promise(oplog_index, data)
@@ -117,4 +122,10 @@ class WorkerPromises:
     async def _owner(self, worker: WorkerId) -> Worker:
         if worker == self._worker.id:
             return self._worker
-        return await self._worker.node.find(worker)
+        while True:
+            try:
+                return await self._worker.node.find(worker)
+            except Overloaded as full:  # no reason to fail: the guest waits for room
+                await trio.sleep(full.retry_after_s or 1.0)
+            except DataDamaged as error:
+                raise GuestTrapped(f"the owner of a promise cannot be read: {error}") from error

@@ -25,11 +25,13 @@ from golemp2p.drivers.summary import WORKER, head_of, worker_of
 from golemp2p.drivers.worker import Worker, rebuild
 from golemp2p.errors import (
     DataDamaged,
+    Draining,
     Golemp2pError,
     Overloaded,
     WorkerAlreadyExists,
     WorkerInterrupted,
     WorkerNotFound,
+    WorldError,
 )
 from golemp2p.model import entries as e
 from golemp2p.model.ids import WorkerId
@@ -39,6 +41,9 @@ from golemp2p.values.cbor import loads
 logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 1.0
+COME_BACK_S = 5.0
+"""A worker whose log could not be written or read is tried again after this."""
+
 INSTANCE_OVERHEAD_BYTES = 32 * 1024
 """What an instance costs beside its linear memory: fiber, store, tables, our objects (measured)."""
 
@@ -81,27 +86,32 @@ class Workers:
         self._loaded: dict[WorkerId, Worker] = {}
         self._held: dict[WorkerId, trio.Event] = {}
         self._memory_bytes = 0
+        self._coming_back: set[WorkerId] = set()
+        self._stopping = False
 
     # -- finding --------------------------------------------------------------------------------------------------------
 
     def in_memory(self, worker: WorkerId) -> Worker | None:
         """The worker if it is loaded and sound."""
         found = self._loaded.get(worker)
-        if found is not None and found.writer.broken is not None:
-            self.forget(found)
-            return None
-        return found
+        return None if found is None or found.gone else found
 
     async def lookup(self, worker: WorkerId) -> Worker | None:
-        """The worker, loaded if need be; ``None`` when it does not exist. Raises ``DataDamaged``, ``Overloaded``."""
+        """The worker, loaded if need be; ``None`` when it does not exist. Raises ``DataDamaged``, ``Overloaded``,
+        ``Draining``. What is being deleted, or broken with its guest still running, is waited for: a log has one writer."""
         while True:
-            found = self.in_memory(worker)
-            if found is not None:
-                return found
             held = self._held.get(worker)
-            if held is None:
+            if held is not None:
+                await held.wait()
+                continue
+            found = self._loaded.get(worker)
+            if found is not None and not found.gone:
+                return found
+            if self._stopping:
+                raise Draining("this node is stopping", 1.0)
+            if found is None:
                 break
-            await held.wait()
+            await self.task_ended.park()
         with _Hold(self._held, worker):
             head = await self.storage.head(worker.key)
             if head is None:
@@ -160,17 +170,36 @@ class Workers:
         return found
 
     async def delete(self, worker: WorkerId) -> None:
-        """Stop the worker, remove its log and its files. A damaged worker can be deleted too."""
+        """Stop the worker, remove its log and its files. A damaged worker can be deleted too. Goes on when cancelled."""
+        outcome: list[Exception | None] = []
+        event = trio.Event()
+
+        async def run() -> None:
+            try:
+                await self._delete(worker)
+            except Golemp2pError as error:
+                outcome.append(error)
+            finally:
+                event.set()
+
+        self.spawn(run)
+        await event.wait()
+        if outcome and outcome[0] is not None:
+            raise outcome[0]
+
+    async def _delete(self, worker: WorkerId) -> None:
         await self._free(worker)
         with _Hold(self._held, worker):
-            found = self.in_memory(worker)
+            found = self._loaded.get(worker)
             if found is None and await self.storage.head(worker.key) is None:
                 raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
             if found is not None:
                 await found.stop(WorkerInterrupted(f"worker {worker.name!r} was deleted"))
-                if found.writer.broken is None:
-                    await found.writer.commit()
-                self._loaded.pop(worker, None)
+                try:
+                    if found.writer.broken is None:
+                        await found.writer.commit()
+                finally:
+                    self._loaded.pop(worker, None)
             await self._delete_log(worker)
             files = self.files_dir / worker.key.digest.hex()
             if files.exists():
@@ -231,6 +260,8 @@ class Workers:
     def worker_rested(self, worker: Worker) -> None:
         """Its task ended. A suspended one leaves memory as soon as its log is written."""
         self.task_ended.unpark_all()
+        if worker.writer.broken is not None:
+            self.forget(worker)
         if worker.state.suspended and not worker.gone and worker.writer.broken is None:
             worker.writer.when_durable(lambda error: self._release(worker))
 
@@ -238,6 +269,38 @@ class Workers:
         """Take a broken worker out of the table; it is read anew on next use."""
         if self._loaded.get(worker.id) is worker:
             del self._loaded[worker.id]
+
+    def broken(self, worker: Worker, error: Exception) -> None:
+        """``worker`` is of no more use. It stays in the table until its task has ended; what it was doing goes on, in another
+        object, when the storage is well again."""
+        if not worker.is_running:
+            self.forget(worker)
+        if isinstance(error, WorldError) and not self._stopping and worker.id not in self._coming_back:
+            self._coming_back.add(worker.id)
+            self.spawn(self._come_back, worker.id)
+
+    async def _come_back(self, worker: WorkerId) -> None:
+        try:
+            await trio.sleep(COME_BACK_S)
+            self._coming_back.discard(worker)
+            await self._load_patiently(worker)
+        finally:
+            self._coming_back.discard(worker)
+
+    async def _load_patiently(self, worker: WorkerId) -> None:
+        """Load ``worker``, which goes on with its open work; wait while the world is against it."""
+        while not self._stopping:
+            try:
+                await self.lookup(worker)
+            except WorldError as error:
+                logger.warning("worker_waits", extra={"worker": str(worker), "code": error.code, "error": str(error)})
+                await trio.sleep(COME_BACK_S)
+            except Golemp2pError as error:
+                told = {"worker": str(worker), "code": error.code, "error": str(error)}
+                logger.error("worker_not_resumed", extra=told)  # noqa: TRY400  # the text says it all
+                return
+            else:
+                return
 
     async def wake(self, worker: WorkerId) -> None:
         """The time ``worker`` waits for has come. Returns when that is durable."""
@@ -271,6 +334,7 @@ class Workers:
         idle: list[Worker] = []
         memory = 0
         for worker in list(self._loaded.values()):
+            worker.writer.flush_nowait()  # what a guest that computes for long has done so far survives a crash
             if worker.is_busy:
                 memory += worker.memory_bytes + INSTANCE_OVERHEAD_BYTES
             elif not worker.is_instantiated or now - worker.last_used > ttl_ns:
@@ -304,10 +368,7 @@ class Workers:
 
     async def _resume(self, head: LogHead, limiter: trio.CapacityLimiter) -> None:
         try:
-            await self.lookup(worker_of(head))
-        except Golemp2pError as error:
-            told = {"worker": head.identity, "code": error.code, "error": str(error)}
-            logger.error("worker_not_resumed", extra=told)  # noqa: TRY400  # the text says it all
+            await self._load_patiently(worker_of(head))
         finally:
             limiter.release_on_behalf_of(head.key)
 
@@ -320,7 +381,14 @@ class Workers:
         """Make everything that is appended durable."""
         for worker in list(self._loaded.values()):
             if worker.writer.broken is None:
-                await worker.writer.commit()
+                try:
+                    await worker.writer.commit()
+                except WorldError as error:
+                    logger.error("worker_not_flushed", extra={"worker": str(worker.id), "error": str(error)})  # noqa: TRY400
+
+    def close(self) -> None:
+        """From now on nothing is loaded any more."""
+        self._stopping = True
 
     def statistics(self) -> dict[str, float]:
         loaded = self._loaded.values()
