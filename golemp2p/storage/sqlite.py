@@ -59,7 +59,7 @@ class SqliteStorage:
         """Open or create ``storage.sqlite`` and ``blobs/`` in ``directory``. A WAL left by a crash is recovered.
 
         Raises ``StorageFailed`` (cannot be opened, format of another program) or ``DataDamaged`` (not readable as
-        SQLite).
+        SQLite, or empty though blobs are there).
         """
         path = directory / DATABASE
         blobs = BlobFolder(directory / "blobs")
@@ -71,6 +71,7 @@ class SqliteStorage:
             except OSError as error:
                 raise storage_error(error.filename or directory, error) from error
             blobs.remove_partial()
+            _refuse_amnesia(path, blobs)
             connection = open_writer(path)
             try:
                 reading = Readers(path)
@@ -208,3 +209,14 @@ class SqliteStorage:
             await self._writer.wait_closed()
         if scope.cancelled_caught:
             raise StorageFailed(f"{self._path}: the disk did not answer for {CLOSE_S_MAX:g} s while closing")
+
+
+def _refuse_amnesia(database: Path, blobs: BlobFolder) -> None:
+    """SQLite takes an empty file for a new database. With blobs beside it, it is one that was lost: a node that began anew
+    would deny all it has acknowledged. Raises ``DataDamaged``."""
+    if database.exists() and database.stat().st_size:
+        return
+    if any(True for _ in blobs.files()):
+        raise DataDamaged(
+            str(database), "is empty or missing, though blobs are there: restore it from a backup, or move the rest away"
+        )

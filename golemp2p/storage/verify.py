@@ -137,6 +137,9 @@ class _Database:
     def check(self) -> None:
         with self._reported("database", DATABASE):
             self._connection.execute("BEGIN")
+            if not self._connection.pragma("user_version"):
+                self._report.add("database", DATABASE, None, "is empty: it was cut off, or never filled")
+                return
             self._check_integrity()
         with self._reported("database", f"meta:{GENESIS_META}"):
             self._read_genesis()

@@ -35,6 +35,16 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> A
     return answer
 
 
+def unless(codes: tuple[str, ...], call: Callable[[], Any]) -> Any:
+    """The answer of ``call``, or ``None`` when it is refused with one of these codes; other refusals are raised."""
+    try:
+        return call()
+    except Refused as refusal:
+        if refusal.body["code"] not in codes:
+            raise
+        return None
+
+
 class Call(threading.Thread):
     """``call`` on a thread of its own. ``outcome()`` waits for the result, or raises what it raised."""
 

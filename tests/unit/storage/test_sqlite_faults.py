@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
@@ -249,6 +249,16 @@ async def test_a_truncated_database_is_damage_not_an_empty_one(tmp_path: Path) -
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(DataDamaged, match="storage verify"):
         await firsts_in(tmp_path)
+
+
+@pytest.mark.parametrize("lose", [lambda path: path.write_bytes(b""), Path.unlink], ids=["emptied", "missing"])
+async def test_a_lost_database_is_not_begun_anew_beside_its_blobs(tmp_path: Path, lose: Callable[[Path], object]) -> None:
+    storage = await SqliteStorage.open(tmp_path)
+    await storage.put_blob(b"of a component")
+    await storage.aclose()
+    lose(tmp_path / "storage.sqlite")
+    with pytest.raises(DataDamaged, match="though blobs are there"):
+        await SqliteStorage.open(tmp_path)
 
 
 async def test_a_file_that_is_no_database_is_damage(tmp_path: Path) -> None:

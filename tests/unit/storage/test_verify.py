@@ -270,6 +270,15 @@ def test_a_truncated_database(folder: Path) -> None:
     assert "database" in {damage.kind for damage in verify_storage(folder).damages}
 
 
+def test_an_emptied_database(folder: Path) -> None:
+    (folder / "storage.sqlite").write_bytes(b"")
+    report = verify_storage(folder)
+    assert [(damage.kind, damage.reason) for damage in report.damages] == [
+        ("database", "is empty: it was cut off, or never filled")
+    ]
+    assert report.blobs == 1
+
+
 def test_something_else_than_a_database(folder: Path) -> None:
     (folder / "storage.sqlite").write_bytes(b"nothing of the sort " * 1000)
     report = verify_storage(folder)
