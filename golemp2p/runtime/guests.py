@@ -26,8 +26,8 @@ from golemp2p.runtime.host.registry import Registry, host_interfaces
 from golemp2p.runtime.linker import Fibers
 from golemp2p.runtime.scheduler import Running, Scheduler
 
-MAPS_PER_INSTANCE = 6  # memory mappings of an instance with one memory, its fiber included; 4 without memory
-MAPS_RESERVED = 5000  # for everything else in the process
+MAPS_PER_INSTANCE = 7  # memory mappings of a parked instance with one memory, whose initial data splits it; 4 without memory
+MAPS_RESERVED = 2500  # for everything else in the process: a fresh node has 340, each component in memory adds a few
 MAPS_DEFAULT = 65530  # Linux's vm.max_map_count
 
 

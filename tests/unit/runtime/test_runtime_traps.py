@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 from runtime_wat import HABITS, inline_guests, load
+from trio.testing import wait_all_tasks_blocked
 
 from golemp2p.errors import FunctionNotFound, GuestTrapped, LimitExceeded, OutOfMemory, Overloaded, StackOverflowed
 from golemp2p.ports import GuestLimits
 from golemp2p.runtime.ffi import ErrorText
-from golemp2p.runtime.guests import instances_max_default
+from golemp2p.runtime.guests import MAPS_PER_INSTANCE, instances_max_default
+from golemp2p.runtime.host.declare import PURE, HostContext, HostInterface
 from golemp2p.runtime.traps import guest_error
 from golemp2p.testing.hosts import MemoryWorkerHost
 
@@ -98,6 +101,52 @@ async def test_admission(tmp_path: Path) -> None:
 
 def test_the_kernel_decides_how_many_instances_there_may_be() -> None:
     assert 16 <= instances_max_default() < 2**31 // 6
+
+
+WAITS = r"""(component
+  (import "demo:clock/now@1.0.0" (instance $i (export "wait" (func))))
+  (core func $wait (canon lower (func $i "wait")))
+  (core module $m
+    (import "h" "wait" (func $wait))
+    (memory 17)
+    (data (i32.const 1048576) "what a linker puts behind the stack")
+    (func (export "park") (i32.store (i32.const 1048580) (i32.const 1)) (call $wait)))
+  (core instance $m (instantiate $m (with "h" (instance (export "wait" (func $wait))))))
+  (func (export "park") (canon lift (core func $m "park"))))"""
+
+
+async def test_an_instance_has_no_more_mappings_than_admission_counts(tmp_path: Path) -> None:
+    """Beyond the kernel's limit of mappings, workers would fail for want of memory instead of being refused."""
+    parked, release = 0, trio.Event()
+    interface = HostInterface("demo:clock/now")
+
+    @interface.function("wait", PURE)
+    async def wait(ctx: HostContext) -> None:
+        nonlocal parked
+        parked += 1
+        await release.wait()
+
+    async with inline_guests(tmp_path, interface) as guests:
+        component = await load(guests, tmp_path, WAITS)
+
+        async def one() -> None:
+            instance = await component.instantiate(MemoryWorkerHost())
+            await instance.call("", "park", [])
+            instance.close()
+
+        count, before = 100, _mappings()
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(one)
+            await wait_all_tasks_blocked()
+            assert parked == count
+            each = (_mappings() - before) / count
+            release.set()
+        assert MAPS_PER_INSTANCE - 1 < each <= MAPS_PER_INSTANCE
+
+
+def _mappings() -> int:
+    return len(Path("/proc/self/maps").read_text().splitlines())
 
 
 def test_guests_that_give_up_for_want_of_memory() -> None:
