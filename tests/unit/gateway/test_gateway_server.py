@@ -288,6 +288,28 @@ async def test_a_reader_that_takes_nothing_is_cut(settings: GatewaySettings, nur
     nursery.cancel_scope.cancel()
 
 
+async def test_answers_that_the_socket_takes_in_part_arrive_whole(settings: GatewaySettings, nursery: trio.Nursery) -> None:
+    body = bytes(range(250)) * 1000
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    addresses = await nursery.start(lambda task_status: serve_app(app, settings, task_status=task_status))
+    url = httpx.URL(addresses[0])
+    count, received = 40, bytearray()  # ten million bytes: more than the buffers of both sockets hold
+    async with await trio.open_tcp_stream(url.host, url.port or 0) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * count)
+        await trio.testing.wait_all_tasks_blocked(0.05)  # the server cannot go on: we have read nothing
+        with trio.fail_after(20):
+            while received.count(b"HTTP/1.1 200") < count or len(received.rpartition(b"\r\n\r\n")[2]) < len(body):
+                received += await stream.receive_some()
+    answers = bytes(received).split(b"HTTP/1.1 200")[1:]
+    assert [answer.partition(b"\r\n\r\n")[2] == body for answer in answers] == [True] * count
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_head_without_length_is_sent_before_its_body(settings: GatewaySettings, nursery: trio.Nursery) -> None:
     more = trio.Event()
 
