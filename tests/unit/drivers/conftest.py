@@ -75,8 +75,12 @@ class Machine:
             nursery.start_soon(run)
             await started.wait()
             yield clients[0]
-            self._storage = self.storage.crash()
+            self.lose_power()
             nursery.cancel_scope.cancel()
+
+    def lose_power(self) -> None:
+        """The disk keeps what was durable, for the next node; the one that runs can neither read nor write any more."""
+        self._storage = self.storage.crash()
 
     def _random(self, count: int) -> bytes:
         self._counter += 1
