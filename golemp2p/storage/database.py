@@ -107,7 +107,7 @@ def translated(path: str) -> Iterator[None]:
     except apsw.FullError as error:
         raise StorageFull(f"{path}: no space left on the device") from error
     except (apsw.CorruptError, apsw.NotADBError, apsw.FormatError) as error:
-        raise DataDamaged(path, f"the database file is damaged ({error}); see `golemp2p storage verify`") from error
+        raise DataDamaged(path, f"the database file is damaged ({error})") from error
     except apsw.ConstraintError as error:
         raise StorageFailed(f"{path}: exists already ({error})") from error
     except (

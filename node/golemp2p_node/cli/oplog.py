@@ -88,6 +88,14 @@ def details(entry: Any) -> str:
             return f"{function} {arguments} {arrow(entry)}"
         case {"response": response}:
             return f"-> {compact(value_of(response))}"
+        case {
+            "type": "PendingWorkerInvocation",
+            "invocation": {"fullFunctionName": function, "idempotencyKey": key} as invocation,
+        }:
+            return f"{function} {compact(value_of(invocation.get('functionInput') or []))} (key {key})"
+        case {"type": "Create"}:
+            told = {name: entry.get(name) for name in ("args", "env") if entry.get(name)}
+            return f"version {entry.get('componentVersion')} {compact(told or None)}"
         case {"error": error}:
             return error if isinstance(error, str) else compact(error)
     rest = {name: value for name, value in entry.items() if name not in ("type", "timestamp")}

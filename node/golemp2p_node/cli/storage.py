@@ -68,7 +68,16 @@ def print_report(directory: Path, report: StorageReport) -> None:
         say(f"  {damage}")
     if report.damages_count > SHOWN_MAX:
         say(f"  and {report.damages_count - SHOWN_MAX} more")
-    say("restore the directory from a backup, or delete the damaged workers; all others go on as they are")
+    say(advice({damage.kind for damage in report.damages}))
+
+
+def advice(kinds: set[str]) -> str:
+    """What to do about damages of these kinds."""
+    if "database" in kinds:
+        return "restore the directory from a backup: no node starts on it as it is"
+    if kinds <= {"worker"}:
+        return "restore the directory from a backup, or delete the damaged workers; all others go on as they are"
+    return "restore the directory from a backup; whatever needs nothing of what is damaged goes on as it is"
 
 
 @group.command(

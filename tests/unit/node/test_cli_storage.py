@@ -10,6 +10,7 @@ import trio
 from node_fakes import Run
 
 from golemp2p.storage.sqlite import SqliteStorage
+from golemp2p_node.cli.storage import advice
 
 
 @pytest.fixture
@@ -48,6 +49,16 @@ def test_verify_damaged(golemp2p: Run, data: Path) -> None:
     told = json.loads(golemp2p("--format", "json", "storage", "verify", "--data-dir", str(data)).out)
     assert told["damages_count"] == 1
     assert told["damages"][0]["kind"] == "blob"
+
+
+def test_verify_advises_what_helps(golemp2p: Run, data: Path) -> None:
+    assert "delete the damaged workers" in advice({"worker"})
+    assert "delete" not in advice({"worker", "blob"})
+    (data / "storage.sqlite").write_bytes(b"garbage" * 1000)
+    ran = golemp2p("storage", "verify", "--data-dir", str(data))
+    assert ran.code == 1
+    assert "no node starts on it" in ran.out
+    assert "`golemp2p storage verify`" not in ran.out, "the reader has just run it"
 
 
 def test_verify_finds_the_directory_as_the_node_does(golemp2p: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

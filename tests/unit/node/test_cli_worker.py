@@ -226,6 +226,7 @@ def test_oplog_follows_pages(golemp2p: Run, node: FakeNode, options: tuple[str, 
 
 def test_oplog_lines(golemp2p: Run, node: FakeNode) -> None:
     typed = {"typ": {"type": "U64"}, "value": 5}
+    pending = {"type": "ExportedFunction", "idempotencyKey": "k", "fullFunctionName": "api.{add}", "functionInput": [typed]}
     entries = [
         entry(1, "ExportedFunctionInvoked", functionName="api.{add}", request=[typed], idempotencyKey="k"),
         entry(2, "ImportedFunctionInvoked", functionName="wasi::now", request={"hash": "ab"}, response=typed),
@@ -233,10 +234,12 @@ def test_oplog_lines(golemp2p: Run, node: FakeNode) -> None:
         entry(4, "Log", level="Stdout", context="", message="hi\x1b[31m\nthere " + "x" * 500),
         entry(5, "Error", error="it broke"),
         entry(6, "Jump", jump={"start": 1, "end": 2}),
+        entry(7, "Create", componentVersion=3, args=[], env={"A": "B"}, componentSize=1),
+        entry(8, "PendingWorkerInvocation", invocation=pending),
     ]
     node.on("GET", f"{MINE}/oplog", {"entries": entries, "lastIndex": 6, "firstIndexInChunk": 1})
     lines = golemp2p("worker", "oplog", "counter/mine").out.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert lines[0].endswith("api.{add} [5]")
     assert lines[1].endswith("wasi::now -> 5")
     assert lines[2].endswith("-> 5")
@@ -244,6 +247,8 @@ def test_oplog_lines(golemp2p: Run, node: FakeNode) -> None:
     assert lines[3].endswith("…")
     assert "2026-11-22 10:00:00.123" in lines[4]
     assert lines[5].endswith('{"jump":{"start":1,"end":2}}')
+    assert lines[6].endswith('version 3 {"env":{"A":"B"}}')
+    assert lines[7].endswith("api.{add} [5] (key k)")
 
 
 def test_oplog_query_and_from_exclude_each_other(golemp2p: Run, node: FakeNode) -> None:

@@ -247,7 +247,7 @@ async def filled(folder: Path, count: int = 200) -> Path:
 async def test_a_truncated_database_is_damage_not_an_empty_one(tmp_path: Path) -> None:
     path = await filled(tmp_path)
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(DataDamaged, match="storage verify"):
+    with pytest.raises(DataDamaged, match="the database file is damaged"):
         await firsts_in(tmp_path)
 
 
