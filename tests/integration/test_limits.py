@@ -66,7 +66,7 @@ def test_a_guest_that_never_calls_its_host_is_stopped_while_others_go_on(small, 
     assert failures(small, "limit-exceeded") == before + 1  # trying again could not help
     assert small.worker(bench, worker)["status"] == "Failed"
     print(f"{answers} invocations of other workers meanwhile, the slowest {worst_s * 1000:.1f} ms")
-    assert answers > 50  # in the second of wall time; one at a time, each with its own fsync
+    assert answers > 10  # in the second of wall time; one at a time, each with its own fsync: some hundreds when all is quiet
 
 
 def test_computing_longer_than_a_slice_is_no_offence(small, guests, worker):
