@@ -67,7 +67,7 @@ class WasmtimeGuests:
         self.scheduler, self.registry = scheduler, registry
         self.fibers: Fibers = {}
         self._compiler, self._nursery = compiler, nursery
-        self._instances_max = instances_max
+        self.instances_max = instances_max
         self._instances = 0
         self._instances_total = 0
         self._loads: dict[bytes, _Load] = {}
@@ -111,7 +111,7 @@ class WasmtimeGuests:
     def admit(self) -> Callable[[], None]:
         """Count a new instance. Returns what to call when it is gone. Raises ``Overloaded``."""
         self._check_open()
-        if self._instances >= self._instances_max:
+        if self._instances >= self.instances_max:
             raise Overloaded(f"this node holds {self._instances} instances, the most it can", retry_after_s=1.0)
         self._instances += 1
         self._instances_total += 1
@@ -127,7 +127,7 @@ class WasmtimeGuests:
     def statistics(self) -> dict[str, float]:
         return {
             "instances": self._instances,
-            "instances_max": self._instances_max,
+            "instances_max": self.instances_max,
             "instances_total": self._instances_total,
             "components": len(self._loads),
             "compilations_total": self._compiler.compilations_count,

@@ -136,7 +136,7 @@ async def run_until(stop: trio.Event, settings: Settings, announce: Announce) ->
                 guests=guests,
                 signer=key,
                 store_id=await store_id(storage, secrets.token_bytes),
-                settings=service_settings(settings),
+                settings=service_settings(settings, guests.instances_max),
                 files_dir=directory.workers,
                 scratch_dir=directory.cache,
                 clock=SystemClock(),
@@ -201,7 +201,9 @@ def cannot_listen(address: Address, error: OSError) -> Failure:
     return Failure(f"cannot listen on {address}: {why}", hint, code="cannot-listen")
 
 
-def service_settings(settings: Settings) -> ServiceSettings:
+def service_settings(settings: Settings, instances_max: int) -> ServiceSettings:
+    """``instances_max``: how many the engine can hold. More workers than that are not let into memory: the idle among them make
+    room for others, which nobody does once the engine itself has to refuse."""
     workers = settings.workers
     return ServiceSettings(
         guest_limits=settings.limits,
@@ -210,7 +212,7 @@ def service_settings(settings: Settings) -> ServiceSettings:
         invocation_bytes_max=settings.requests.payload_bytes_max,
         component_bytes_max=settings.requests.component_bytes_max,
         queue_max=workers.queue_length_max,
-        workers_active_max=workers.active_max,
+        workers_active_max=min(workers.active_max, instances_max),
         memory_budget_bytes=settings.memory_budget_bytes,
         idle_ttl_s=workers.idle_ttl_s,
         suspend_after_s=workers.suspend_after_s,

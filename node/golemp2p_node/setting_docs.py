@@ -26,7 +26,8 @@ DOCS: dict[str, str] = {
     "requests.read_timeout_s": "Time between two pieces of a request body.",
     "requests.keep_alive_timeout_s": "How long an idle connection is kept open.",
     "workers.active_max": (
-        "Workers in memory at once; beyond it idle ones are unloaded, and new work is refused if none is idle."
+        "Workers in memory at once; beyond it idle ones are unloaded, and new work is refused if none is idle. "
+        "The kernel may allow fewer: a seventh of vm.max_map_count, 9004 by its default."
     ),
     "workers.queue_length_max": "Invocations that may wait for one worker; further ones are refused as overloaded.",
     "workers.idle_ttl_s": "An idle worker is unloaded after this long; its next use brings it back by replay.",

@@ -6,6 +6,7 @@ import pytest
 
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.ports import GuestLimits
+from golemp2p_node.daemon import service_settings
 from golemp2p_node.setting_docs import DOCS
 from golemp2p_node.settings import Address, InvalidSetting, RetrySettings, Settings, build, flatten
 
@@ -21,6 +22,13 @@ def test_build_inverts_flatten() -> None:
     assert build(flatten(settings)) == settings
     assert settings.log.level == "debug"
     assert settings.limits.wall_time_s == 3.0
+
+
+@pytest.mark.parametrize(("asked", "possible", "expected"), [(100, 9004, 100), (10_000, 9004, 9004)])
+def test_no_more_workers_in_memory_than_the_engine_can_hold(asked: int, possible: int, expected: int) -> None:
+    """Else idle instances would fill the engine, and a worker whose timer is due could not be woken."""
+    settings = build({**BASE, "workers.active_max": asked})
+    assert service_settings(settings, possible).workers_active_max == expected
 
 
 @pytest.mark.parametrize(
