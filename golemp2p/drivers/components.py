@@ -7,7 +7,7 @@ in memory: it is read once at the start, and appended to here. Code is loaded th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import trio
@@ -20,6 +20,7 @@ from golemp2p.errors import (
     DataDamaged,
     InvalidComponent,
     InvalidName,
+    MalformedRequest,
     PayloadTooLarge,
     WorldError,
 )
@@ -34,6 +35,9 @@ from golemp2p.values.resolve import resolve
 
 COMPONENT = "component"
 NAME_BYTES_MAX = 256
+ENVIRONMENT_BYTES_MAX = 128 * 1024
+"""Arguments and environment are in every head of the worker's log, which is written with every commit, so they are kept small."""
+
 RESOLVED_MAX = 4096
 """Function names remembered per component; names with indexed resources are endless, so the memory is bounded."""
 
@@ -119,6 +123,7 @@ class Components:
     async def update(
         self, component: ComponentId, wasm: bytes, *, ephemeral: bool | None, env: dict[str, str] | None
     ) -> ComponentInfo:
+        self.latest(component)  # no lock is kept for what does not exist
         async with self._locks[component]:
             latest = self.latest(component)
             return await self._add_version(
@@ -178,6 +183,7 @@ class Components:
     ) -> ComponentInfo:
         if len(wasm) > self._bytes_max:
             raise PayloadTooLarge(f"the component has {len(wasm)} bytes, the limit is {self._bytes_max}")
+        check_environment((), env)
         if not wasm.startswith(b"\0asm"):
             raise InvalidComponent("these bytes are not WebAssembly: they do not start with \\0asm")
         sha256 = await self._storage.put_blob(wasm)
@@ -240,6 +246,16 @@ class Components:
             tail=tail,
             head_hash=head_hash,
         )
+
+
+def check_environment(args: Sequence[str], env: Mapping[str, str]) -> None:
+    """Raises ``PayloadTooLarge`` beyond ``ENVIRONMENT_BYTES_MAX``, ``MalformedRequest`` for text that UTF-8 cannot hold."""
+    try:
+        size = sum(len(text.encode()) for text in (*args, *env, *env.values()))
+    except UnicodeEncodeError as error:
+        raise MalformedRequest(f"arguments and environment must be text that UTF-8 can hold: {error}") from error
+    if size > ENVIRONMENT_BYTES_MAX:
+        raise PayloadTooLarge(f"arguments and environment take {size} bytes, the limit is {ENVIRONMENT_BYTES_MAX}")
 
 
 def _check_name(name: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from golemp2p.drivers.components import Components
+from golemp2p.drivers.components import Components, check_environment
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import Shards
@@ -139,7 +139,8 @@ class Workers:
     async def create(
         self, worker: WorkerId, version: int, *, args: Iterable[str] = (), env: Iterable[tuple[str, str]] = ()
     ) -> Worker:
-        """A new worker; its ``Create`` entry is durable at its first commit. Raises ``WorkerAlreadyExists``."""
+        """A new worker; its ``Create`` entry is durable at its first commit. Raises ``WorkerAlreadyExists``, ``PayloadTooLarge`` and
+        ``MalformedRequest`` for args and env."""
         if await self.lookup(worker) is not None:
             raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
         found = self._loaded.get(worker)
@@ -147,13 +148,14 @@ class Workers:
             raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
         self._make_room()
         info = self.components.version(worker.component, version)
-        own = dict(env)
+        args, own = tuple(args), dict(env)
+        check_environment(args, own)
         entry = e.Create(
             time_ns=self.clock.wall_ns(),
             component_id=str(worker.component),
             worker_name=worker.name,
             component_version=version,
-            args=tuple(args),
+            args=args,
             env=(*own.items(), *((name, value) for name, value in info.env if name not in own)),
             parent=None,
             component_size=info.size_bytes,

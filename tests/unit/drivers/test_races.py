@@ -7,7 +7,16 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from golemp2p.drivers.settings import ServiceSettings
-from golemp2p.errors import GuestTrapped, StorageFailed, StorageFull, UsageError, WorkerInterrupted, WorkerNotFound
+from golemp2p.errors import (
+    GuestTrapped,
+    MalformedRequest,
+    PayloadTooLarge,
+    StorageFailed,
+    StorageFull,
+    UsageError,
+    WorkerInterrupted,
+    WorkerNotFound,
+)
 from golemp2p.model import entries as e
 from golemp2p.model.ids import WorkerId
 from golemp2p.model.worker import WorkerStatus
@@ -327,3 +336,18 @@ async def test_what_a_computing_guest_has_done_is_durable_within_a_moment(node, 
         await trio.sleep(100)
         assert (await client.worker(WorkerId(component, "w"))).status is WorkerStatus.IDLE
         assert await invoke(client, component, "w", "add", 1) == 2
+
+
+async def test_an_environment_is_bounded_and_is_text(node, autojump_clock):
+    async with node.node() as client:
+        component = await added(client, node)
+        worker = WorkerId(component, "w")
+        with pytest.raises(PayloadTooLarge, match="131072"):
+            await client.create_worker(worker, env={"A": "x" * (128 * 1024)})
+        with pytest.raises(PayloadTooLarge):
+            await client.create_worker(worker, args=["x"] * (128 * 1024 + 1))
+        with pytest.raises(MalformedRequest):
+            await client.create_worker(worker, env={"A": "\ud800"})
+        with pytest.raises(PayloadTooLarge):
+            await client.add_component("other", node.guests.wasm("script"), env={"A": "x" * (128 * 1024)})
+        assert (await client.create_worker(worker, env={"A": "x"})).env == (("A", "x"),)
