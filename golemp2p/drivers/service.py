@@ -23,13 +23,14 @@ from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import SHARD, Shards
 from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of
 from golemp2p.drivers.timers import Timers
-from golemp2p.drivers.worker import Worker
+from golemp2p.drivers.worker import Waiter, Worker
 from golemp2p.drivers.workers import Workers
 from golemp2p.errors import (
     Draining,
     InvalidName,
     InvocationNotFound,
     PayloadTooLarge,
+    WorkerFailure,
     WorkerInterrupted,
     WorkerNotFound,
 )
@@ -117,7 +118,7 @@ class LocalClient:
         idempotency_key: str | None = None,
     ) -> InvocationResult:
         key, found, resolved, request = await self._prepare(component, worker, function, params, idempotency_key)
-        waiter = found.submit(key, resolved.canonical, request)
+        waiter = await _submit(found, key, resolved.canonical, request)
         if waiter is None:
             value = await found.recorded(key)
         else:
@@ -138,7 +139,7 @@ class LocalClient:
         idempotency_key: str | None = None,
     ) -> WorkerId:
         key, found, resolved, request = await self._prepare(component, worker, function, params, idempotency_key)
-        waiter = found.submit(key, resolved.canonical, request)
+        waiter = await _submit(found, key, resolved.canonical, request)
         if waiter is not None:
             found.forget(key, waiter)
         await found.writer.commit()
@@ -295,6 +296,15 @@ class LocalClient:
         reason = WorkerInterrupted("the node is stopping; the invocation goes on when it is back")
         for worker in list(self._workers.loaded_workers()):
             await worker.stop(reason)
+
+
+async def _submit(worker: Worker, key: str, function: str, request: bytes) -> Waiter | None:
+    """As ``Worker.submit``; a refusal for what the worker did before leaves only when that is durable (S6)."""
+    try:
+        return worker.submit(key, function, request)
+    except WorkerFailure:
+        await worker.writer.commit()
+        raise
 
 
 def _arguments(resolved: ResolvedFunction, params: Any, worker: WorkerId) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from golemp2p.errors import (
     GuestTrapped,
     MalformedRequest,
     PayloadTooLarge,
+    PreviousInvocationFailed,
     StorageFailed,
     StorageFull,
     UsageError,
@@ -18,6 +19,7 @@ from golemp2p.errors import (
     WorkerNotFound,
 )
 from golemp2p.model import entries as e
+from golemp2p.model.entries import RetryPolicy
 from golemp2p.model.ids import WorkerId
 from golemp2p.model.worker import WorkerStatus
 from golemp2p.testing.guests import STRING, U64
@@ -351,3 +353,31 @@ async def test_an_environment_is_bounded_and_is_text(node, autojump_clock):
         with pytest.raises(PayloadTooLarge):
             await client.add_component("other", node.guests.wasm("script"), env={"A": "x" * (128 * 1024)})
         assert (await client.create_worker(worker, env={"A": "x"})).env == (("A", "x"),)
+
+
+async def test_a_refusal_for_an_earlier_failure_waits_until_that_is_durable(machine, autojump_clock):
+    async def fail(guest):
+        guest.trap("boom")
+
+    settings = ServiceSettings(shards_count=16, retry_policy=RetryPolicy(0, 0.1, 1.0, 3.0, None))
+    node = machine(settings, script={**SCRIPT, "fail": ((), None, fail)})
+    async with node.node_that_crashes() as client:
+        component = await added(client, node)
+        await invoke(client, component, "w", "add", 1)
+        told = []
+
+        async def call(function, *params):
+            try:
+                await invoke(client, component, "w", function, *params)
+            except (GuestTrapped, PreviousInvocationFailed) as error:
+                told.append(type(error))
+
+        async with trio.open_nursery() as nursery:
+            node.storage.faults.hold()
+            nursery.start_soon(call, "fail")
+            await wait_all_tasks_blocked()
+            nursery.start_soon(call, "add", 1)
+            await wait_all_tasks_blocked()
+            assert told == []
+            node.storage.faults.release()
+        assert told == [GuestTrapped, PreviousInvocationFailed]
