@@ -1,0 +1,176 @@
+"""Shapes of messages as data: one description writes CBOR-ready values and reads them back, checking everything.
+
+    shape = record(Ping, natural(), array(UPDATE, UPDATES_MAX))        a class: an array of its fields, in order
+    MESSAGES = union(("ping", shape), ...)                              one of several: [tag, fields...]
+    encode(MESSAGES, value, bytes_max) -> bytes                         decode(MESSAGES, data, what, bytes_max) -> value
+
+What comes from peers is hostile: the size is checked before anything is decoded, every type exactly (a boolean is no integer), every
+length and number against its limit, and no class is made before all its fields are well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any
+
+from golemp2p.errors import DataDamaged, PayloadTooLarge
+from golemp2p.values import cbor
+
+DEPTH_MAX = 8
+INT_MAX = (1 << 63) - 1
+
+
+class _Misfit(Exception):
+    """A value is not of its shape; the text says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``write``: value -> what CBOR holds. ``read``: the way back; raises ``_Misfit``."""
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def natural(highest: int = INT_MAX, lowest: int = 0) -> Shape:
+    """An integer, ``lowest`` to ``highest`` inclusive."""
+
+    def read(value: Any) -> int:
+        if value.__class__ is int and lowest <= value <= highest:
+            return int(value)
+        raise _Misfit(f"an integer from {lowest} to {highest}")
+
+    return Shape(_same, read)
+
+
+def exact_bytes(*lengths: int) -> Shape:
+    """Bytes of one of these lengths."""
+
+    def read(value: Any) -> bytes:
+        if value.__class__ is bytes and len(value) in lengths:
+            return bytes(value)
+        raise _Misfit(f"bytes of length {lengths}")
+
+    return Shape(_same, read)
+
+
+def short_bytes(bytes_max: int) -> Shape:
+    def read(value: Any) -> bytes:
+        if value.__class__ is bytes and len(value) <= bytes_max:
+            return bytes(value)
+        raise _Misfit(f"at most {bytes_max} bytes")
+
+    return Shape(_same, read)
+
+
+def short_text(bytes_max: int) -> Shape:
+    """Text of at most ``bytes_max`` bytes of UTF-8."""
+
+    def read(value: Any) -> str:
+        if value.__class__ is str and len(value) <= bytes_max and len(value.encode()) <= bytes_max:
+            return str(value)
+        raise _Misfit(f"text of at most {bytes_max} bytes")
+
+    return Shape(_same, read)
+
+
+def flag() -> Shape:
+    def read(value: Any) -> bool:
+        if value.__class__ is bool:
+            return bool(value)
+        raise _Misfit("a boolean")
+
+    return Shape(_same, read)
+
+
+def choice(kind: type[IntEnum]) -> Shape:
+    """A member of an enumeration, as its number."""
+    known = {int(member): member for member in kind}
+
+    def read(value: Any) -> IntEnum:
+        if value.__class__ is int and value in known:
+            return known[value]
+        raise _Misfit(f"a {kind.__name__}")
+
+    return Shape(int, read)
+
+
+def optional(item: Shape) -> Shape:
+    return Shape(
+        lambda value: None if value is None else item.write(value),
+        lambda value: None if value is None else item.read(value),
+    )
+
+
+def array(item: Shape, count_max: int) -> Shape:
+    """A tuple of up to ``count_max`` items of one shape."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        if value.__class__ is list and len(value) <= count_max:
+            return tuple([item.read(each) for each in value])
+        raise _Misfit(f"an array of at most {count_max}")
+
+    return Shape(lambda value: [item.write(each) for each in value], read)
+
+
+def row(*items: Shape) -> Shape:
+    """A tuple of items of different shapes."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        if value.__class__ is list and len(value) == len(items):
+            return tuple([item.read(each) for item, each in zip(items, value, strict=True)])
+        raise _Misfit(f"an array of {len(items)}")
+
+    return Shape(lambda value: [item.write(each) for item, each in zip(items, value, strict=True)], read)
+
+
+def record(kind: type, *items: Shape) -> Shape:
+    """A frozen dataclass as the array of its fields, in order."""
+    names = tuple(field.name for field in fields(kind))
+    assert len(names) == len(items), f"{kind.__name__} has {len(names)} fields"
+    inner = row(*items)
+    return Shape(
+        lambda value: [item.write(getattr(value, name)) for item, name in zip(items, names, strict=True)],
+        lambda value: kind(*inner.read(value)),
+    )
+
+
+def union(*cases: tuple[int, type, Shape]) -> Shape:
+    """One of several classes: ``[number, fields]``. Numbers are part of the format and never used again for another class."""
+    by_class = {kind: (number, shape) for number, kind, shape in cases}
+    by_number = {number: shape for number, _, shape in cases}
+    assert len(by_class) == len(by_number) == len(cases), "classes and numbers are different"
+
+    def write(value: Any) -> list[Any]:
+        number, shape = by_class[value.__class__]
+        return [number, shape.write(value)]
+
+    def read(value: Any) -> Any:
+        if value.__class__ is not list or len(value) != 2 or value[0].__class__ is not int or value[0] not in by_number:
+            raise _Misfit("one of the known kinds")
+        return by_number[value[0]].read(value[1])
+
+    return Shape(write, read)
+
+
+def encode(shape: Shape, value: Any, *, bytes_max: int) -> bytes:
+    """CBOR of ``value``. Raises ``PayloadTooLarge``."""
+    data = cbor.dumps(shape.write(value))
+    if len(data) > bytes_max:
+        raise PayloadTooLarge(f"a {type(value).__name__} of {len(data)} bytes, at most {bytes_max}")
+    return data
+
+
+def decode(shape: Shape, data: bytes, *, what: str, bytes_max: int) -> Any:
+    """The value in ``data``. Raises ``DataDamaged`` naming ``what``."""
+    plain = cbor.loads(data, what=what, bytes_max=bytes_max, depth_max=DEPTH_MAX)
+    try:
+        return shape.read(plain)
+    except _Misfit as error:
+        raise DataDamaged(what, f"malformed: expected {error}") from None
+
+
+def _same(value: Any) -> Any:
+    return value
