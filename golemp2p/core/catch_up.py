@@ -1,0 +1,227 @@
+"""Fetching what a replica lacks and the shard's log no longer holds: the base with the heads of all logs, then their segments.
+
+    Offer(base) --> FetchManifest ... ManifestPage* --> per log FetchSegments ... FetchedSegments* --> installed --> Appended(base)
+
+Thesis, chapter 5, with a manifest of hash-chained logs in the place of a snapshot. Everything fetched is verified against the
+manifest's heads, kept durably as it comes, and counts again after a restart or when the primary compacts meanwhile and offers a
+newer base. A log that is there up to some index is continued from there if the hashes meet, else fetched anew.
+
+The same machine re-fetches logs in which the disk was damaged; then the heads wanted are this replica's own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from golemp2p.core.following import Following
+from golemp2p.core.replica_state import ReplicaState
+from golemp2p.model.ids import Key
+from golemp2p.model.messages_shard import FetchedSegments, FetchManifest, FetchSegments, ManifestPage
+from golemp2p.model.replication import EMPTY_LOG, Base, Head, LogSegment
+
+LOGS_MAX = 1 << 20
+"""Heads that a manifest may have: some 64 MiB of keys and hashes. A mesh with more logs per shard needs more shards."""
+
+
+class CatchUp:
+    """Idle while ``_source`` is ``None``. ``_wanted``: heads to reach; ``_queue``: logs of it not asked for yet; ``_asked``: logs under
+    way; ``_have``: how far each log has been fetched."""
+
+    __slots__ = (
+        "_after",
+        "_asked",
+        "_base",
+        "_delay_ns",
+        "_due_ns",
+        "_following",
+        "_has_manifest",
+        "_have",
+        "_queue",
+        "_source",
+        "_state",
+        "_wanted",
+    )
+
+    def __init__(self, state: ReplicaState, following: Following, staged: Mapping[Key, Head]) -> None:
+        self._state = state
+        self._following = following
+        self._have = dict(staged)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._source: bytes | None = None
+        self._base: Base | None = None
+        self._after: Key | None = None
+        self._has_manifest = False
+        self._wanted: dict[Key, Head] = {}
+        self._queue: deque[Key] = deque()
+        self._asked: dict[Key, None] = {}
+        self._due_ns: int | None = None
+        self._delay_ns = self._state.limits.retry_ns
+
+    def offered(self, source: bytes, base: Base, now_ns: int) -> None:
+        """The primary has compacted what this replica lacks, or this replica is new."""
+        state = self._state
+        log = state.log
+        if not log.is_blank and log.holds(base.position) and log.hash_at(base.position) == base.hash:
+            state.check_repaired()
+            self._following.acknowledge(source, base.position)
+            state.commit(base.position)
+            return
+        if not log.is_blank and base.position <= log.commit:
+            self._following.acknowledge(source, log.commit)
+            return
+        if (self._source, self._base) != (source, base):
+            self._clear()
+            self._source, self._base = source, base
+        self._ask_again(now_ns)
+        self._finish()
+
+    def repair(self, source: bytes, now_ns: int) -> None:
+        """Fetch the damaged logs from ``source``, up to where this replica's own heads say they end."""
+        state = self._state
+        self._clear()
+        self._source = source
+        self._has_manifest = True
+        for log in state.damaged_logs:
+            head = state.log.heads.head(log, at=state.log.commit)
+            if head is not None:
+                self._want(log, head)
+        state.persist(refetch=state.damaged_logs)
+        self._have.update(dict.fromkeys(state.damaged_logs, EMPTY_LOG))
+        self._ask_again(now_ns)
+        self._finish()
+
+    def _want(self, log: Key, head: Head) -> None:
+        self._wanted[log] = head
+        if self._reached(log) != head:
+            self._queue.append(log)
+
+    def _reached(self, log: Key) -> Head:
+        """How far ``log`` is here: fetched, or committed before."""
+        heads = self._state.log.heads
+        return self._have.get(log) or heads.head(log, at=self._state.log.commit) or EMPTY_LOG
+
+    def page(self, source: bytes, page: ManifestPage, now_ns: int) -> None:
+        base = self._base
+        expected = source == self._source and base is not None and page.position == base.position
+        if not expected or page.after != self._after or self._has_manifest:
+            return
+        keys = [log for log, _ in page.heads]
+        is_ordered = keys == sorted(dict.fromkeys(keys)) and (page.after is None or keys[:1] > [page.after] or not keys)
+        if not is_ordered or (not keys and not page.is_last) or len(self._wanted) + len(keys) > LOGS_MAX:
+            self._state.notice("protocol-violation", peer=source, reason="manifest")
+            return
+        for log, head in page.heads:
+            self._want(log, head)
+        self._after = keys[-1] if keys else self._after
+        self._has_manifest = page.is_last
+        if not page.is_last:
+            self._ask_manifest()
+        self._progressed(now_ns)
+
+    def segments(self, source: bytes, answer: FetchedSegments, now_ns: int) -> None:
+        log = answer.log
+        if source != self._source or log not in self._asked:
+            return
+        reached = self._reached(log)
+        if answer.first != reached.tail:
+            return
+        wanted = self._wanted[log]
+        taken = self._check(log, reached, wanted, answer.segments)
+        if taken is None:
+            self._refetch(log, reached)
+        elif taken:
+            self._have[log] = Head(taken[-1].first + taken[-1].count, taken[-1].hash)
+            self._state.persist(fetched=tuple(taken))
+        else:
+            return  # the source has nothing of it now; the timer asks again
+        del self._asked[log]
+        if self._reached(log) != wanted:
+            self._queue.append(log)
+        self._progressed(now_ns)
+
+    def _check(self, log: Key, reached: Head, wanted: Head, segments: tuple[LogSegment, ...]) -> list[LogSegment] | None:
+        """The segments, if they continue the log towards the wanted head; ``None`` if what is here or there is wrong."""
+        state = self._state
+        taken: list[LogSegment] = []
+        for segment in segments:
+            continues = (segment.log, segment.first, segment.previous_hash) == (log, reached.tail, reached.hash)
+            if not continues or not (state.notary.is_segment_signed(segment) or not state.rules.verify_signature):
+                return None
+            reached = Head(segment.first + segment.count, segment.hash)
+            if reached.tail > wanted.tail or (reached.tail == wanted.tail and reached.hash != wanted.hash):
+                return None
+            taken.append(segment)
+            if reached == wanted:
+                break
+        return taken
+
+    def _refetch(self, log: Key, reached: Head) -> None:
+        self._state.notice("refetch", log=log, tail=reached.tail)
+        self._have[log] = EMPTY_LOG
+        self._state.persist(refetch=(log,))
+
+    def _progressed(self, now_ns: int) -> None:
+        self._delay_ns = self._state.limits.retry_ns
+        self._due_ns = now_ns + self._delay_ns
+        self._ask_segments()
+        self._finish()
+
+    def _ask_again(self, now_ns: int) -> None:
+        """Ask for everything that is missing and not known to be under way."""
+        for log in self._asked:
+            self._queue.append(log)
+        self._asked.clear()
+        if not self._has_manifest:
+            self._ask_manifest()
+        self._ask_segments()
+        self._due_ns = now_ns + self._delay_ns
+
+    def _ask_manifest(self) -> None:
+        assert self._source is not None, "somebody to ask"
+        assert self._base is not None, "a base to ask for"
+        self._state.send(self._source, FetchManifest(self._base.position, self._after))
+
+    def _ask_segments(self) -> None:
+        assert self._source is not None, "somebody to ask"
+        while self._queue and len(self._asked) < self._state.limits.fetches_in_flight_max:
+            log = self._queue.popleft()
+            reached, wanted = self._reached(log), self._wanted[log]
+            if reached.tail >= wanted.tail:  # what is here is longer than, or other than, what should be
+                self._refetch(log, reached)
+                reached = EMPTY_LOG
+            self._asked[log] = None
+            self._state.send(self._source, FetchSegments(log, reached.tail, wanted.tail))
+
+    def _finish(self) -> None:
+        if not self._has_manifest or self._queue or self._asked:
+            return
+        state = self._state
+        source, base, wanted = self._source, self._base, self._wanted
+        self._clear()
+        assert source is not None, "somebody was asked"
+        if base is None:
+            repaired, state.damaged_logs = state.damaged_logs, ()
+            for log in repaired:
+                self._have.pop(log, None)
+            state.check_repaired()
+            state.persist(repaired=repaired)
+            return
+        state.install(base, wanted)
+        self._have = {}
+        state.check_repaired()
+        heads = tuple(wanted.items())
+        self._following.acknowledge(source, base.position, base=base, is_install=True, heads=heads)
+        state.notice("base-installed", position=base.position, logs=len(heads))
+
+    def next_due_ns(self) -> int | None:
+        return None if self._source is None or self._source in self._state.suspected else self._due_ns
+
+    def on_time(self, now_ns: int) -> None:
+        if self._source is None or self._due_ns is None or now_ns < self._due_ns:
+            return
+        self._delay_ns = min(2 * self._delay_ns, self._state.limits.retry_max_ns)
+        self._ask_again(now_ns)
+        self._finish()

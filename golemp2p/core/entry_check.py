@@ -1,0 +1,63 @@
+"""Whether an entry that somebody sent may follow what a replica holds (S4). Never trusts the entry's own claims.
+
+hash       H(position, term, hash of the entry before, author, content)
+term       that of the entry before; or a higher one, if the entry is the election (or the forced branch) that opens it
+author     the primary which that election names; signature by it
+content    an election has the votes of a quorum of the configuration in force; a segment or a deletion continues its log
+"""
+
+from __future__ import annotations
+
+from golemp2p.core.configuration import is_quorum
+from golemp2p.core.notary import Notary
+from golemp2p.core.replica_log import ReplicaLog
+from golemp2p.core.replica_rules import Rules
+from golemp2p.model.replication import Branch, Configuration, Election, Entry, LogSegment
+
+
+def differs(left: bytes, right: bytes, rules: Rules) -> bool:
+    """Whether two hashes of the chain contradict each other."""
+    return rules.hash_chain_check and left != right
+
+
+def violation(entry: Entry, log: ReplicaLog, notary: Notary, rules: Rules) -> str | None:
+    """Why ``entry`` may not stand at its position, right after what ``log`` holds before it; ``None`` if it may."""
+    before = entry.position - 1
+    if differs(entry.previous_hash, log.hash_at(before), rules) or differs(entry.hash, _hash_of(entry, notary), rules):
+        return "hash"
+    opens_term = entry.term > log.term_at(before)
+    if opens_term != (entry.content.__class__ in (Election, Branch)) or entry.term < log.term_at(before):
+        return "term"
+    if not opens_term and entry.author != log.author_at(before):
+        return "author"
+    if rules.verify_signature and not _is_signed(entry, log.configuration_at(before), notary):
+        return "signature"
+    if not log.heads.extends(entry.content, at=before):
+        return "log"
+    return None
+
+
+def _hash_of(entry: Entry, notary: Notary) -> bytes:
+    return notary.entry_hash(entry.position, entry.term, entry.previous_hash, entry.author, entry.content)
+
+
+def _is_signed(entry: Entry, configuration: Configuration, notary: Notary) -> bool:
+    content = entry.content
+    if content.__class__ is LogSegment:
+        matches = content.author == entry.author and content.term == entry.term
+        return matches and notary.is_segment_signed(content)
+    if content.__class__ is Election:
+        return is_elected(content, entry.term, configuration, notary) and content.primary.public_key == entry.author
+    if content.__class__ is Branch:
+        continues = content.last_position == entry.position - 1 and content.last_hash == entry.previous_hash
+        return continues and content.survivor.public_key == entry.author and notary.is_branch_signed(content)
+    return notary.is_entry_signed(entry.hash, entry.signature, entry.author)
+
+
+def is_elected(election: Election, term: int, configuration: Configuration, notary: Notary) -> bool:
+    """Whether ``election`` proves that its primary won ``term`` in ``configuration``."""
+    if election.configuration != configuration or election.primary not in configuration.electors:
+        return False
+    primary = election.primary.public_key
+    voted = {voter for voter, signature in election.votes if notary.is_vote(term, primary, voter, signature)}
+    return is_quorum(configuration, [member for member in configuration.electors if member.public_key in voted])

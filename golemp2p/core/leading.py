@@ -1,0 +1,273 @@
+"""What a primary does, from winning its election until it steps down: append, commit, change members, hand over.
+
+    Election appended --committed--> SERVING <--majority lost, regained--> stopped
+                                     SERVING --hand_over(target)--> stopped --target up to date--> TakeOver
+
+Raft 5.3, 5.4.2; thesis 3.10 (leadership transfer), 4.3 (joint consensus), 10.2.1 (own disk in parallel with the followers') and
+10.2.2 (pipelining). **Where it differs:** no heartbeats; followers learn the commit position with the next message. A timer runs
+only while something sent is unanswered by a peer that is held alive. What cannot be sent to a suspected peer waits for ``peer_alive``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from golemp2p.core.configuration import final_configuration, next_configuration, quorum_position
+from golemp2p.core.progress import Progress
+from golemp2p.core.replica_effects import StartServing, StopServing
+from golemp2p.core.replica_state import ReplicaState
+from golemp2p.errors import InvalidState
+from golemp2p.model.messages_shard import Append, Appended, Offer, TakeOver
+from golemp2p.model.replication import Branch, Content, Election, Entry, LogSegment, Member
+
+
+class Leading:
+    """``is_serving``: guests may run and answer. ``progress``: of every other member."""
+
+    __slots__ = ("_flushed", "_opened_at", "_state", "_transfer", "_transfer_due_ns", "is_serving", "progress")
+
+    def __init__(self, state: ReplicaState) -> None:
+        self._state = state
+        self._flushed = state.log.last_position
+        self._opened_at = state.log.last_position + 1
+        self._transfer: Member | None = None
+        self._transfer_due_ns = 0
+        self.is_serving = False
+        self.progress: dict[Member, Progress] = {}
+
+    # -- appending
+
+    def open_term(self, content: Election | Branch, now_ns: int) -> None:
+        """The first entry of the term; with it the logs of the others are brought in line."""
+        next_position = self._state.log.last_position + 1
+        self.add(content)
+        for progress in self.progress.values():
+            progress.next, progress.wants_base = next_position, False
+        self._refresh("")
+        self.flush(now_ns)
+
+    def resume(self) -> None:
+        """Go on under a term of an earlier life: what S7 forbids. Only a simulation with that rule off comes here."""
+        self._opened_at = self._state.log.last_position
+        self._track()
+        for progress in self.progress.values():
+            progress.next, progress.wants_base = self._opened_at + 1, False
+        self._refresh("")
+
+    def add(self, content: Content) -> int:
+        """Queue ``content`` for the next ``flush``. Returns its position."""
+        state = self._state
+        log = state.log
+        position = log.last_position + 1
+        author = state.me.public_key
+        signs_itself = content.__class__ in (LogSegment, Election, Branch)
+        if content.__class__ is LogSegment:
+            assert (content.author, content.term) == (author, state.term), "a primary writes in its own name and term"
+        entry_hash = state.notary.entry_hash(position, state.term, log.last_hash, author, content)
+        signature = b"" if signs_itself else state.notary.sign_entry(entry_hash)
+        log.append(Entry(position, state.term, log.last_hash, author, content, signature, entry_hash))
+        self._track()
+        return position
+
+    def _track(self) -> None:
+        """Follow the members of the newest configuration; and until it is committed, those whom it removes."""
+        state = self._state
+        log = state.log
+        members = log.configuration.members
+        if log.configuration_position > log.commit:
+            members = tuple(dict.fromkeys(members + log.configuration_before.members))
+        delay_ns = state.limits.retry_ns
+        myself = state.known_as(log.configuration, state.me)
+        self.progress = {
+            member: self.progress.get(member) or Progress(log.last_position + 1, delay_ns, wants_base=True)
+            for member in members
+            if member != myself
+        }
+
+    def flush(self, now_ns: int) -> None:
+        """Ship everything queued: one durable write here, one append per follower, as far as their windows go."""
+        log = self._state.log
+        if log.last_position > self._flushed:
+            entries = tuple(log.entry(at) for at in range(self._flushed + 1, log.last_position + 1))
+            self._state.persist(entries=entries)
+            self._flushed = log.last_position
+        for member, progress in self.progress.items():
+            self._ship(member, progress, now_ns)
+
+    def _ship(self, member: Member, progress: Progress, now_ns: int) -> None:
+        state = self._state
+        log = state.log
+        limits = state.limits
+        if member.public_key in state.suspected:
+            return
+        if progress.wants_base or progress.next <= log.base.position:
+            progress.wants_base = True
+            if not progress.offered:
+                progress.offered = True
+                state.send(member.public_key, Offer(log.base))
+                progress.arm(now_ns)
+            return
+        window = 1 if progress.probing else limits.appends_in_flight_max
+        while progress.next <= self._flushed and len(progress.in_flight) < window:
+            first = progress.next
+            entries = log.stretch(first, min(limits.append_entries_max, self._flushed + 1 - first), limits.append_bytes_max)
+            self._send(member, first - 1, entries)
+            progress.sent(first, first + len(entries) - 1, now_ns)
+
+    def _send(self, member: Member, previous: int, entries: tuple[Entry, ...]) -> None:
+        log = self._state.log
+        append = Append(previous, log.term_at(previous), log.hash_at(previous), entries, log.commit)
+        self._state.send(member.public_key, append)
+
+    # -- committing
+
+    def appended(self, sender: Member, answer: Appended, now_ns: int) -> None:
+        state = self._state
+        member = state.known_as(state.log.configuration, sender)
+        progress = self.progress.get(member)
+        if progress is None or answer.position > state.log.last_position:
+            return  # nobody holds more of a term than its primary
+        progress.damaged = answer.damaged
+        if answer.refusal is None:
+            progress.accepted(answer.position, now_ns, state.limits.retry_ns)
+        else:
+            progress.refused(answer)
+        self.advance(now_ns)
+        if state.leading is self:
+            self._ship(member, progress, now_ns)
+            self._take_over()
+
+    def advance(self, now_ns: int) -> None:
+        """Commit what a quorum holds durably, by way of an entry of this term (S5)."""
+        state = self._state
+        log = state.log
+        positions = {member: progress.match for member, progress in self.progress.items() if not progress.damaged}
+        positions[state.known_as(log.configuration, state.me)] = state.durable_position
+        position = quorum_position(log.configuration, positions)
+        if position <= log.commit or (state.rules.own_term_commit and log.term_at(position) != state.term):
+            return
+        has_configuration = log.commit < log.configuration_position <= position
+        state.commit(position)
+        self._refresh("")
+        if has_configuration:
+            self._configured(now_ns)
+
+    def _configured(self, now_ns: int) -> None:
+        """The newest configuration is committed: on to the next step, or tell everyone."""
+        state = self._state
+        log = state.log
+        if log.configuration.is_joint:
+            self.add(final_configuration(log.configuration))
+            self.flush(now_ns)
+            return
+        for member, progress in self.progress.items():
+            if not progress.wants_base and progress.next > log.base.position:
+                self._send(member, progress.next - 1, ())
+        self._track()
+        if not state.is_elector:
+            heir = max(log.configuration.voters, key=lambda voter: self.progress[voter].match)
+            state.send(heir.public_key, TakeOver())
+            state.step_down("removed")
+
+    # -- serving
+
+    def _refresh(self, reason: str) -> None:
+        """Start or stop serving, whichever is due. S7: not before the own election is committed. S10: not without a majority."""
+        state = self._state
+        is_open = state.log.commit >= self._opened_at or not state.rules.serve_after_election_commit
+        has_majority = state.has_live_majority() or not state.rules.stop_without_majority
+        may_serve = is_open and has_majority and self._transfer is None
+        if may_serve and not self.is_serving:
+            state.effects.append(StartServing(state.shard, state.term))
+        elif self.is_serving and not may_serve:
+            state.effects.append(StopServing(state.shard, reason))
+        self.is_serving = may_serve
+
+    def liveness_changed(self, peer: bytes, now_ns: int) -> None:
+        """``peer`` was just suspected, or is alive (again): then what was under way to it counts as lost."""
+        self._refresh("no-majority")
+        for member, progress in self.progress.items():
+            if member.public_key == peer:
+                progress.rewind()
+                progress.delay_ns = self._state.limits.retry_ns
+                self._ship(member, progress, now_ns)
+
+    def end(self, reason: str) -> None:
+        if self.is_serving:
+            self._state.effects.append(StopServing(self._state.shard, reason))
+        self.is_serving = False
+
+    # -- members
+
+    def change(self, voters: Sequence[Member], learners: Sequence[Member], now_ns: int) -> int:
+        """Begin a change of members (S8). Returns the position of the configuration it begins with.
+
+        Raises ``InvalidState``: a change is under way, this primary has not committed its election, a voter to come has not
+        caught up as a learner, or the sizes are not allowed.
+        """
+        state = self._state
+        log = state.log
+        if log.commit < max(self._opened_at, log.configuration_position):
+            raise InvalidState("the election or the last change of members is not committed yet")
+        if state.rules.learner_before_voter:
+            for voter in voters:
+                if voter not in log.configuration.electors and not self.is_caught_up(voter):
+                    raise InvalidState(f"{voter.public_key.hex()} has not caught up as a learner")
+        changed = next_configuration(log.configuration, voters, learners, joint=state.rules.joint_consensus)
+        position = self.add(changed)
+        self.flush(now_ns)
+        return position
+
+    def is_caught_up(self, member: Member) -> bool:
+        """Whether ``member`` is a learner that holds everything committed."""
+        state = self._state
+        progress = self.progress.get(member)
+        is_learner = member in state.log.configuration.learners
+        return is_learner and progress is not None and not progress.damaged and progress.match >= state.log.commit
+
+    def hand_over(self, target: bytes, now_ns: int) -> None:
+        """Stop serving, bring ``target`` up to date and have it campaign. Called off if it does not in time.
+
+        Raises ``InvalidState``: it is no other voter, or is suspected, or a hand-over is under way.
+        """
+        state = self._state
+        voters = state.log.configuration.electors
+        member = next((m for m in self.progress if m in voters and m.public_key == target), None)
+        if member is None or target in state.suspected or self._transfer is not None:
+            raise InvalidState("a shard is handed to another live voter, once at a time")
+        self._transfer = member
+        self._transfer_due_ns = now_ns + state.limits.hand_over_ns
+        self._refresh("hand-over")
+        self.flush(now_ns)
+        self._take_over()
+
+    @property
+    def is_handing_over(self) -> bool:
+        return self._transfer is not None
+
+    def _take_over(self) -> None:
+        target = self._transfer
+        if target is None or target not in self.progress:
+            return
+        if self.progress[target].match == self._state.log.last_position:
+            self._state.send(target.public_key, TakeOver())
+
+    # -- time
+
+    def next_due_ns(self) -> int | None:
+        suspected = self._state.suspected
+        dues = [p.due_ns for m, p in self.progress.items() if p.due_ns is not None and m.public_key not in suspected]
+        if self._transfer is not None:
+            dues.append(self._transfer_due_ns)
+        return min(dues, default=None)
+
+    def on_time(self, now_ns: int) -> None:
+        limits = self._state.limits
+        if self._transfer is not None and now_ns >= self._transfer_due_ns:
+            self._transfer = None
+            self._refresh("")
+        for member, progress in self.progress.items():
+            if progress.due_ns is not None and now_ns >= progress.due_ns:
+                progress.rewind()
+                progress.delay_ns = min(2 * progress.delay_ns, limits.retry_max_ns)
+                self._ship(member, progress, now_ns)

@@ -1,0 +1,394 @@
+"""One replica of one shard: Raft without timers (ARCHITECTURE 4, S0-S11). The whole of it, seen from outside.
+
+                     campaign(now)              quorum of votes
+      FOLLOWER ----------------------> CANDIDATE ----------------> PRIMARY --election committed--> serving
+         ^  ^ ------ higher term, or a primary of this term ---------' |
+         '---------------- higher term, removed -----------------------'
+
+Ongaro and Ousterhout 2014, Ongaro's thesis. **Where it differs**: no election timeout and no heartbeat. The node's failure
+detector tells every replica about peers (``peer_suspected``, ``peer_alive``) and decides who campaigns; an idle shard has no timer
+and sends nothing. Votes leave a signed certificate in the log. Entries are hash-chained and signed. Votes and acknowledgements name
+the store, so that a disk that lost data is another member. After a restart a replica is a follower in any case (S7).
+
+    voting     elections           following   taking appends        leading   the primary's duties      catch_up   manifests
+    log        entries, commit     state       shared facts, effects  durable   what storage holds
+
+Calls return effects, to be carried out in order (``core.effects``, ``core.replica_effects``). Peers are 32-byte public keys; the
+caller has authenticated the sender of each message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from golemp2p.core.catch_up import CatchUp
+from golemp2p.core.effects import Effect
+from golemp2p.core.following import Following
+from golemp2p.core.leading import Leading
+from golemp2p.core.notary import Notary
+from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_effects import ReadSegments
+from golemp2p.core.replica_log import ReplicaLog
+from golemp2p.core.replica_rules import Limits, Rules
+from golemp2p.core.replica_state import ReplicaState, Role
+from golemp2p.core.voting import Voting
+from golemp2p.errors import InvalidState
+from golemp2p.model.ids import Key
+from golemp2p.model.messages_shard import (
+    Append,
+    Appended,
+    FetchedSegments,
+    FetchManifest,
+    FetchSegments,
+    ManifestPage,
+    Offer,
+    Refusal,
+    RequestVote,
+    ShardMessage,
+    TakeOver,
+    Voted,
+)
+from golemp2p.model.replication import Branch, Configuration, Deletion, Entry, Head, LogSegment, Member, NoOp
+
+DEFAULT_RULES = Rules()
+DEFAULT_LIMITS = Limits()
+
+
+class Replica:
+    """``durable`` is what storage holds, read and not changed here. Entries that do not chain are taken for damage: cut if they are
+    above the durable high-water mark (a torn tail), else the replica abstains until it is repaired (S9)."""
+
+    __slots__ = ("_catch_up", "_following", "_manifest", "_state", "_voting")
+
+    def __init__(
+        self,
+        shard: int,
+        me: Member,
+        durable: ReplicaDurable,
+        notary: Notary,
+        *,
+        rules: Rules = DEFAULT_RULES,
+        limits: Limits = DEFAULT_LIMITS,
+        suspected: Iterable[bytes] = (),
+    ) -> None:
+        log = ReplicaLog(durable.base, durable.heads, _intact(durable, notary), durable.record.commit)
+        state = ReplicaState(shard, me, durable, notary, rules=rules, limits=limits, log=log)
+        state.suspected = dict.fromkeys(suspected)
+        self._state = state
+        self._voting = Voting(state)
+        self._following = Following(state)
+        self._catch_up = CatchUp(state, self._following, durable.staged_heads())
+        self._manifest: tuple[int, list[Key]] = (-1, [])
+        if len(durable.entries) > len(log.entries):
+            state.persist(truncate_from=log.last_position + 1)
+        if not rules.new_term_after_restart and state.voted_for == me and log.author_at(log.last_position) == me.public_key:
+            state.role, state.primary = Role.PRIMARY, me.public_key
+            state.leading = Leading(state)
+            state.leading.resume()
+
+    # -- inputs: any replica
+
+    def started(self) -> list[Effect]:
+        """Effects of the construction; call it once, first."""
+        return self._taken()
+
+    def receive(self, sender: bytes, message: ShardMessage, now_ns: int) -> list[Effect]:
+        """A message of the peer with public key ``sender``, for this shard."""
+        state = self._state
+        assert message.shard == state.shard, "a message for this shard"
+        if message.branch != state.log.branch and not state.log.is_blank:
+            state.notice("other-branch", peer=sender, branch=message.branch)
+            return self._taken()
+        member = Member(sender, message.store_id)
+        body = message.body
+        match body:
+            case RequestVote():
+                self._voting.requested(member, message.term, body)
+            case Append() | TakeOver() | Offer():
+                self._heard_primary(sender, message, now_ns)
+            case _:
+                self._heard_member(member, message, now_ns)
+        return self._taken()
+
+    def persisted(self, token: int, now_ns: int) -> list[Effect]:
+        """The write with this token, and so all before it, is durable."""
+        state = self._state
+        state.persisted(token)
+        self._voting.persisted(token, now_ns)
+        if state.leading is not None:
+            state.leading.advance(now_ns)
+        return self._taken()
+
+    def campaign(self, now_ns: int) -> list[Effect]:
+        """The node wants this replica to be primary: nobody is, or who was is held dead. Refused with a notice where it cannot be.
+        Calling it again starts over."""
+        self._voting.campaign(now_ns)
+        return self._taken()
+
+    def peer_suspected(self, peer: bytes, now_ns: int) -> list[Effect]:
+        """The node holds ``peer`` dead (S3, S10). Nothing is sent to it, except requests for votes, until ``peer_alive``."""
+        state = self._state
+        state.suspected[peer] = None
+        if state.leading is not None:
+            state.leading.liveness_changed(peer, now_ns)
+        return self._taken()
+
+    def peer_alive(self, peer: bytes, now_ns: int) -> list[Effect]:
+        """The node holds ``peer`` alive: again, or through a new connection, so that what was under way to it may be lost."""
+        state = self._state
+        state.suspected.pop(peer, None)
+        if state.leading is not None:
+            state.leading.liveness_changed(peer, now_ns)
+        return self._taken()
+
+    def repair(self, source: bytes, now_ns: int) -> list[Effect]:
+        """Fetch the logs that storage found damaged from ``source``."""
+        if self._state.damaged_logs:
+            self._catch_up.repair(source, now_ns)
+        return self._taken()
+
+    def witnessed(self, term: int, high_water: tuple[int, int]) -> list[Effect]:
+        """A peer proves that this store was further once: ``term``, and ``high_water`` as in ``ReplicaRecord``. An old disk image was
+        restored; what it promised since is unknown, so it abstains until repaired and votes in no term up to that one."""
+        state = self._state
+        if term > state.term:
+            state.adopt(term, "witnessed")
+        if state.log.last < high_water:
+            state.step_down("witnessed")
+            state.damaged = True
+            state.high_water = max(state.high_water, high_water)
+            state.notice("store-went-back", high_water=high_water)
+        state.voted_for = state.voted_for or state.me  # whatever it was, there is no second vote in this term
+        state.persist()
+        return self._taken()
+
+    def compact(self, position: int) -> list[Effect]:
+        """Keep of the entries up to ``position`` (at most the commit position) only the heads of the logs."""
+        state = self._state
+        position = min(position, state.log.commit, state.durable_position)
+        if position > state.log.base.position:
+            base, changed = state.log.compact(position)
+            state.persist(base=base, heads=tuple(changed.items()))
+        return self._taken()
+
+    def next_due_ns(self) -> int | None:
+        """When ``on_time`` should be called; ``None`` for a replica with nothing under way."""
+        leading = self._state.leading
+        dues = (self._voting.next_due_ns(), self._catch_up.next_due_ns(), leading.next_due_ns() if leading else None)
+        return min((due for due in dues if due is not None), default=None)
+
+    def on_time(self, now_ns: int) -> list[Effect]:
+        state = self._state
+        self._voting.on_time(now_ns)
+        self._catch_up.on_time(now_ns)
+        if state.leading is not None:
+            state.leading.on_time(now_ns)
+        return self._taken()
+
+    # -- inputs: the primary
+
+    def append(self, segments: Sequence[LogSegment]) -> int:
+        """Queue segments, sealed by this node under ``term`` and continuing ``head`` of their logs; ``flush`` ships them. Returns the
+        position of the last. Raises ``InvalidState`` when this replica is not serving."""
+        leading = self._serving()
+        return [leading.add(segment) for segment in segments][-1]
+
+    def delete(self, log: Key) -> int:
+        """Queue the end of a log. Returns its position. Raises ``InvalidState``."""
+        leading = self._serving()
+        if self._state.log.heads.head(log) is None:
+            raise InvalidState(f"{log} is not in this shard")
+        return leading.add(Deletion(log))
+
+    def no_op(self) -> int:
+        """Queue an entry that does nothing. Returns its position. Raises ``InvalidState``."""
+        return self._serving().add(NoOp())
+
+    def flush(self, now_ns: int) -> list[Effect]:
+        """Ship what is queued: one durable write, one message per follower."""
+        if self._state.leading is not None:
+            self._state.leading.flush(now_ns)
+        return self._taken()
+
+    def change_members(self, voters: Sequence[Member], learners: Sequence[Member], now_ns: int) -> list[Effect]:
+        """Change who votes and who learns (S8): learners are added and dropped at once, voters through a joint configuration.
+        Raises ``InvalidState`` (see ``Leading.change``)."""
+        self._serving().change(voters, learners, now_ns)
+        return self._taken()
+
+    def is_caught_up(self, member: Member) -> bool:
+        """Whether ``member`` is a learner that may become a voter. Only a primary knows."""
+        return self._state.leading is not None and self._state.leading.is_caught_up(member)
+
+    def hand_over(self, target: bytes, now_ns: int) -> list[Effect]:
+        """Make the voter ``target`` primary. Call it between invocations. Raises ``InvalidState``."""
+        self._serving().hand_over(target, now_ns)
+        return self._taken()
+
+    def recover_by_force(self, order: Branch, now_ns: int) -> list[Effect]:
+        """Go on alone from what this replica has, by an operator's ``order``, under a new branch name; the other replicas of the old
+        history are not listened to any more. Raises ``InvalidState`` when the order does not fit this replica."""
+        state = self._state
+        log = state.log
+        fits = (order.survivor, order.last_position, order.last_hash) == (state.me, log.last_position, log.last_hash)
+        if not fits or order.branch == log.branch or order.uncertain_from > log.commit + 1 or log.is_blank:
+            raise InvalidState("the order is for another replica, or for another state of this one")
+        if not state.notary.is_branch_signed(order):
+            raise InvalidState("the order is not signed by the operator of this mesh")
+        state.adopt(state.term + 1, "forced-recovery")
+        state.voted_for = state.me
+        state.damaged, state.damaged_logs = False, ()
+        state.role, state.primary = Role.PRIMARY, state.me.public_key
+        state.leading = Leading(state)
+        state.leading.open_term(order, now_ns)
+        state.notice("forced-recovery", branch=order.branch, missing_after=order.last_position)
+        return self._taken()
+
+    # -- questions
+
+    @property
+    def role(self) -> Role:
+        return self._state.role
+
+    @property
+    def term(self) -> int:
+        return self._state.term
+
+    @property
+    def primary(self) -> bytes | None:
+        """Public key of the primary of this term, as far as this replica knows. ``election`` is the newest proof."""
+        return self._state.primary
+
+    @property
+    def election(self) -> Entry | None:
+        """The newest election in the log, with its certificate; ``None`` when it is compacted away."""
+        return self._state.log.election()
+
+    @property
+    def is_serving(self) -> bool:
+        return self._state.leading is not None and self._state.leading.is_serving
+
+    @property
+    def is_damaged(self) -> bool:
+        return self._state.damaged
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing under way: no timer, no message, no write."""
+        return self.next_due_ns() is None and self._state.durable_position == self._state.log.last_position
+
+    @property
+    def commit_position(self) -> int:
+        return self._state.log.commit
+
+    @property
+    def log(self) -> ReplicaLog:
+        """To look at, not to change."""
+        return self._state.log
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._state.log.configuration
+
+    @property
+    def suspected(self) -> tuple[bytes, ...]:
+        return tuple(self._state.suspected)
+
+    def head(self, log: Key) -> Head | None:
+        """Where ``log`` ends, with everything queued: what the next segment must continue."""
+        return self._state.log.heads.head(log)
+
+    def applied_head(self, log: Key) -> Head | None:
+        """Where ``log`` ends as far as it is committed."""
+        return self._state.log.heads.head(log, at=self._state.log.commit)
+
+    # -- inside
+
+    def _taken(self) -> list[Effect]:
+        effects, self._state.effects = self._state.effects, []
+        return effects
+
+    def _serving(self) -> Leading:
+        leading = self._state.leading
+        if leading is None or not leading.is_serving:
+            raise InvalidState("this replica does not serve the shard")
+        return leading
+
+    def _heard_primary(self, sender: bytes, message: ShardMessage, now_ns: int) -> None:
+        """What only the primary of a term sends."""
+        state = self._state
+        body = message.body
+        if message.term < state.term:
+            if isinstance(body, Append):
+                state.send(sender, Appended(body.previous_position, Refusal.OLD_TERM, 0, state.abstains))
+            return
+        if message.term > state.term:
+            state.adopt(message.term, "higher-term")
+        if state.primary not in (None, sender):
+            state.notice("protocol-violation", peer=sender, reason="second-primary")
+            return
+        if state.role is Role.CANDIDATE or state.campaign is not None:
+            state.step_down("elected-another")
+        state.primary = sender
+        if isinstance(body, Append):
+            self._following.append(sender, body)
+        elif isinstance(body, Offer):
+            self._catch_up.offered(sender, body.base, now_ns)
+        else:
+            self._voting.campaign(now_ns, hand_over=True)
+
+    def _heard_member(self, member: Member, message: ShardMessage, now_ns: int) -> None:
+        """Answers and questions, of any replica. A higher term counts if its sender is a member as far as this replica knows."""
+        state = self._state
+        body = message.body
+        is_trial = isinstance(body, Voted) and body.trial
+        if message.term > state.term and not is_trial:
+            if member not in state.log.configuration.members:
+                return
+            state.adopt(message.term, "higher-term")
+        leading = state.leading
+        match body:
+            case Voted():
+                self._voting.voted(member, message, body, now_ns)
+            case Appended() if leading is not None and message.term == state.term:
+                leading.appended(member, body, now_ns)
+            case FetchManifest():
+                self._send_manifest(member.public_key, body)
+            case FetchSegments():
+                state.effects.append(ReadSegments(member.public_key, state.shard, body.log, body.first, body.tail))
+            case ManifestPage():
+                self._catch_up.page(member.public_key, body, now_ns)
+            case FetchedSegments():
+                self._catch_up.segments(member.public_key, body, now_ns)
+            case _:
+                pass
+
+    def _send_manifest(self, peer: bytes, request: FetchManifest) -> None:
+        """A page of the heads as of the base. Somebody who asks for an older base is offered the new one by the primary."""
+        state = self._state
+        base = state.log.base
+        if request.position != base.position:
+            if state.leading is not None:
+                state.send(peer, Offer(base))
+            return
+        if self._manifest[0] != base.position:
+            self._manifest = (base.position, sorted(state.log.heads.base))
+        keys = self._manifest[1]
+        after = request.after
+        following = keys if after is None else [log for log in keys if log > after]
+        page = following[: state.limits.manifest_page_max]
+        heads = tuple((log, state.log.heads.base[log]) for log in page)
+        state.send(peer, ManifestPage(base.position, after, heads, len(page) == len(following)))
+
+
+def _intact(durable: ReplicaDurable, notary: Notary) -> list[Entry]:
+    """The entries up to the first that does not follow from the one before it."""
+    intact: list[Entry] = []
+    position, term, last_hash = durable.base.position, durable.base.term, durable.base.hash
+    for entry in durable.entries:
+        expected = notary.entry_hash(position + 1, entry.term, last_hash, entry.author, entry.content)
+        if entry.position != position + 1 or entry.term < term or entry.hash != expected:
+            break
+        intact.append(entry)
+        position, term, last_hash = entry.position, entry.term, entry.hash
+    return intact

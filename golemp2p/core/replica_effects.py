@@ -1,0 +1,81 @@
+"""Effects of a shard's replica, beside those that all cores share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from golemp2p.model.ids import Key
+from golemp2p.model.replication import Base, Entry, Head, LogSegment, Member
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRecord:
+    """Durable facts of a replica. ``high_water``: (term, position) of the last entry this replica may have acknowledged."""
+
+    term: int
+    voted_for: Member | None
+    commit: int
+    high_water: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaWrite:
+    """Becomes durable as a whole or not at all, in the order of the fields.
+
+    * ``record`` replaces the one before.
+    * ``truncate_from``: entries at this position and after are forgotten.
+    * ``base``: entries up to its position leave the shard's log; their segments stay, as the logs. ``heads`` are the heads
+      as of the base: those that changed (``None``: the log is deleted with its segments), or, with ``is_install``, all there
+      are; then the logs are what was fetched, and logs without a head are deleted.
+    * ``fetched``: segments of logs that were fetched for a base to be installed; ``refetch``: what was kept or fetched of
+      these logs is wrong, they start anew.
+    * ``repaired``: logs whose damaged segments are replaced by what was fetched.
+    * ``entries`` are added to the shard's log.
+    """
+
+    shard: int
+    record: ReplicaRecord
+    truncate_from: int | None = None
+    base: Base | None = None
+    is_install: bool = False
+    heads: tuple[tuple[Key, Head | None], ...] = ()
+    refetch: tuple[Key, ...] = ()
+    fetched: tuple[LogSegment, ...] = ()
+    repaired: tuple[Key, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """These entries are committed; apply them. Given once per life of the replica, in order."""
+
+    shard: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartServing:
+    """Replay and run the shard's workers, under ``term``."""
+
+    shard: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopServing:
+    """Stop the shard's guests at their next host call; answer callers "retry", with ``reason``."""
+
+    shard: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSegments:
+    """Read durable segments of ``log`` from index ``first`` up to ``tail`` and send them to ``peer`` as ``FetchedSegments``
+    (as many as one message holds; none if they are not there)."""
+
+    peer: bytes
+    shard: int
+    log: Key
+    first: int
+    tail: int

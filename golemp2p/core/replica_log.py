@@ -1,0 +1,173 @@
+"""A replica's copy of the shard's log: the entries after the base, what they mean, and how far they are committed.
+
+    | base (compacted) | committed ............ | uncommitted ........ |
+    0          base.position                 commit            last_position
+
+Truncation stays right of ``commit``, compaction left of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from golemp2p.core.log_heads import LogHeads
+from golemp2p.model.ids import Key
+from golemp2p.model.replication import Base, Branch, Configuration, Content, Election, Entry, Head, LogSegment
+
+
+class ReplicaLog:
+    __slots__ = ("_authors", "_configurations", "base", "commit", "entries", "heads")
+
+    def __init__(self, base: Base, heads: Mapping[Key, Head], entries: Iterable[Entry] = (), commit: int = 0) -> None:
+        self._reset(base, heads)
+        for entry in entries:
+            self.append(entry)
+        self.commit = max(base.position, min(commit, self.last_position))
+
+    def _reset(self, base: Base, heads: Mapping[Key, Head]) -> None:
+        self.base = base
+        self.commit = base.position
+        self.entries: list[Entry] = []
+        self.heads = LogHeads(heads)
+        self._configurations = [(base.configuration_position, base.configuration)]
+        self._authors = [(base.position, base.author)]
+
+    @property
+    def is_blank(self) -> bool:
+        """Nobody told this replica anything yet, not even the first configuration."""
+        return not self._configurations[-1][1].voters
+
+    @property
+    def last_position(self) -> int:
+        return self.base.position + len(self.entries)
+
+    @property
+    def last_term(self) -> int:
+        return self.entries[-1].term if self.entries else self.base.term
+
+    @property
+    def last_hash(self) -> bytes:
+        return self.entries[-1].hash if self.entries else self.base.hash
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """(term, position) of the last entry: which of two logs is more up to date (S2, Raft 5.4.1)."""
+        return self.last_term, self.last_position
+
+    @property
+    def configuration(self) -> Configuration:
+        """The newest, committed or not: a replica uses a configuration from the moment it has it."""
+        return self._configurations[-1][1]
+
+    @property
+    def configuration_position(self) -> int:
+        return self._configurations[-1][0]
+
+    @property
+    def configuration_before(self) -> Configuration:
+        """The one before the newest, or the newest if none is known before it."""
+        return self._configurations[-2][1] if len(self._configurations) > 1 else self._configurations[-1][1]
+
+    def configuration_at(self, position: int) -> Configuration:
+        return next(found for at, found in reversed(self._configurations) if at <= position)
+
+    def author_at(self, position: int) -> bytes:
+        """Public key of the primary that wrote at ``position``, hence of that entry's term."""
+        return next(author for at, author in reversed(self._authors) if at <= position)
+
+    @property
+    def branch(self) -> bytes:
+        for entry in reversed(self.entries):
+            if entry.content.__class__ is Branch:
+                return entry.content.branch
+        return self.base.branch
+
+    def election(self) -> Entry | None:
+        """The newest election that is still in the log."""
+        return next((entry for entry in reversed(self.entries) if entry.content.__class__ is Election), None)
+
+    def holds(self, position: int) -> bool:
+        """Whether term and hash at ``position`` are known."""
+        return self.base.position <= position <= self.last_position
+
+    def term_at(self, position: int) -> int:
+        return self.base.term if position == self.base.position else self.entry(position).term
+
+    def hash_at(self, position: int) -> bytes:
+        return self.base.hash if position == self.base.position else self.entry(position).hash
+
+    def entry(self, position: int) -> Entry:
+        assert self.base.position < position <= self.last_position, "a position after the base"
+        return self.entries[position - self.base.position - 1]
+
+    def stretch(self, first: int, entries_max: int, bytes_max: int) -> tuple[Entry, ...]:
+        """Entries from ``first`` on: at least one, at most ``entries_max``, about ``bytes_max`` bytes of segments."""
+        start = first - self.base.position - 1
+        picked = self.entries[start : start + entries_max]
+        held = 0
+        for count, entry in enumerate(picked):
+            held += len(entry.content.data) if entry.content.__class__ is LogSegment else 0
+            if held > bytes_max and count:
+                return tuple(picked[:count])
+        return tuple(picked)
+
+    def first_of_term(self, position: int) -> int:
+        """The first position after the base whose entry has the term of the one at ``position``."""
+        term = self.term_at(position)
+        while position - 1 > self.base.position and self.term_at(position - 1) == term:
+            position -= 1
+        return position
+
+    def append(self, entry: Entry) -> None:
+        assert entry.position == self.last_position + 1, "positions have no gaps"
+        content: Content = entry.content
+        self.heads.extend(entry.position, content)
+        self.entries.append(entry)
+        if content.__class__ is Configuration:
+            self._configurations.append((entry.position, content))
+        elif content.__class__ is Branch:
+            self._configurations.append((entry.position, Configuration((content.survivor,))))
+        if content.__class__ in (Election, Branch):
+            self._authors.append((entry.position, entry.author))
+
+    def truncate(self, first: int) -> None:
+        """Forget the entries at ``first`` and after."""
+        while self.last_position >= first:
+            self.heads.truncate(self.entries.pop().content)
+        self.commit = min(self.commit, self.last_position)
+        while self._configurations[-1][0] >= first:
+            self._configurations.pop()
+        while self._authors[-1][0] >= first:
+            self._authors.pop()
+
+    def compact(self, position: int) -> tuple[Base, dict[Key, Head | None]]:
+        """Move the base up to ``position``, which is committed. Returns it with the heads that changed since the old one."""
+        assert self.base.position <= position <= self.commit, "only what is committed is compacted"
+        count = position - self.base.position
+        changed = self.heads.compact(position, [entry.content for entry in self.entries[:count]])
+        configured = max(at for at, _ in self._configurations if at <= position)
+        branch = self.base.branch
+        for entry in self.entries[:count]:
+            if entry.content.__class__ is Branch:
+                branch = entry.content.branch
+        base = Base(
+            position,
+            self.term_at(position),
+            self.hash_at(position),
+            self.author_at(position),
+            self.configuration_at(position),
+            configured,
+            branch,
+        )
+        del self.entries[:count]
+        self.base = base
+        self._configurations = [
+            (configured, base.configuration),
+            *(step for step in self._configurations if step[0] > position),
+        ]
+        self._authors = [(position, base.author), *(step for step in self._authors if step[0] > position)]
+        return base, changed
+
+    def install(self, base: Base, heads: Mapping[Key, Head]) -> None:
+        """Start over from somebody's base."""
+        self._reset(base, heads)

@@ -1,0 +1,139 @@
+"""What the replicas of a shard tell each other. Every message is a ``ShardMessage`` around one of the bodies.
+
+candidate --RequestVote--> voter --Voted--> candidate
+primary --Append--> follower --Appended--> primary
+primary --TakeOver--> follower                               hand-over: campaign now, although I am alive
+primary --Offer--> follower                                  what you lack is compacted away: take my base
+follower --FetchManifest--> primary --ManifestPage--> follower
+follower --FetchSegments--> any replica --FetchedSegments--> follower
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from golemp2p.model.ids import Key
+from golemp2p.model.replication import Base, Configuration, Entry, Head, LogSegment
+
+
+class Refusal(Enum):
+    """Why a vote or an append was refused."""
+
+    OLD_TERM = "old-term"
+    PRIMARY_ALIVE = "primary-alive"
+    DAMAGED = "damaged"  # "I cannot tell": the replica lost what it once acknowledged
+    NOT_A_VOTER = "not-a-voter"
+    NOT_A_MEMBER = "not-a-member"
+    BEHIND = "behind"  # the candidate's log, or the follower's
+    VOTED = "voted"
+    CONFLICT = "conflict"
+    VIOLATION = "violation"  # the sender broke the protocol
+    BLANK = "blank"  # the follower has nothing and needs the base first
+
+
+@dataclass(frozen=True, slots=True)
+class RequestVote:
+    """``trial``: would you vote for me in this term? Promises nothing. ``hand_over``: the primary wants it so (S3)."""
+
+    trial: bool
+    hand_over: bool
+    last_position: int
+    last_term: int
+    configuration: Configuration
+    configuration_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """``refusal`` is ``None`` for a granted vote. ``term``: the one asked for. ``signature``: the vote (empty when trial)."""
+
+    term: int
+    trial: bool
+    refusal: Refusal | None
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """``entries`` follow the entry at ``previous_position``, which has this term and hash. ``commit``: the primary's."""
+
+    previous_position: int
+    previous_term: int
+    previous_hash: bytes
+    entries: tuple[Entry, ...]
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Without ``refusal``: everything up to ``position`` is as the primary has it, and durable. With: ``position`` is the
+    ``previous_position`` that was refused, and ``hint`` the last position that might match.
+
+    ``damaged``: durable, but must not be counted: this replica lost entries that it acknowledged before.
+    """
+
+    position: int
+    refusal: Refusal | None
+    hint: int
+    damaged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class FetchManifest:
+    """The heads of logs after ``after`` (``None``: from the start), in the order of keys, as of the base at ``position``."""
+
+    position: int
+    after: Key | None
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPage:
+    position: int
+    after: Key | None
+    heads: tuple[tuple[Key, Head], ...]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSegments:
+    """Segments of ``log`` from index ``first`` up to ``tail`` (exclusive); the answer may hold fewer."""
+
+    log: Key
+    first: int
+    tail: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedSegments:
+    log: Key
+    first: int
+    segments: tuple[LogSegment, ...]
+
+
+Body: TypeAlias = (
+    RequestVote | Voted | Append | Appended | TakeOver | Offer | FetchManifest | ManifestPage | FetchSegments | FetchedSegments
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardMessage:
+    """``term``: the sender's (a candidate's trial: the one it would campaign in). ``store_id``: of the sender's store, which
+    together with its authenticated public key says which member speaks. Messages of another ``branch`` are not listened to."""
+
+    shard: int
+    branch: bytes
+    term: int
+    store_id: bytes
+    body: Body

@@ -1,0 +1,178 @@
+"""What may never happen to the replicas of a shard, checked as it happens. Raises ``Violation``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from golemp2p.core.configuration import is_quorum
+from golemp2p.core.effects import Persist, Send
+from golemp2p.core.replica import Role
+from golemp2p.model.messages_shard import Appended, RequestVote, Voted
+from golemp2p.model.replication import Branch, Configuration, Election, LogSegment
+
+
+class Violation(Exception):
+    pass
+
+
+def demand(condition: bool, rule: str) -> None:
+    if not condition:
+        raise Violation(rule)
+
+
+class ReplicaChecks:
+    def __init__(self) -> None:
+        self.primaries: dict[tuple[bytes, int], tuple[bytes, int]] = {}  # (branch, term) -> (key, life)
+        self.entries: dict[tuple[int, int], Any] = {}  # (term, position) -> entry
+        self.done: dict[int, tuple[bytes, int]] = {}  # committed position -> (hash, term of who committed it)
+        self.votes: dict[tuple[Any, int], bytes] = {}
+        self.synced_entries: dict[Any, set[tuple[int, bytes]]] = {}
+        self.leading: dict[bytes, int] = {}
+        self.commit: dict[bytes, int] = {}
+        self.is_forced = False
+
+    def started(self, node: Any) -> None:
+        self.commit[node.key] = node.replica.commit_position
+
+    def stopped(self, node: Any) -> None:
+        self.leading.pop(node.key, None)
+
+    # -- messages
+
+    def before(self, node: Any, sender: bytes) -> bool:
+        """Whether ``node`` holds the primary alive, and another than the sender, before it receives ``message``."""
+        replica = node.replica
+        if replica.primary == sender:
+            return False
+        if replica.role is Role.PRIMARY:
+            return bool(replica.is_serving)
+        return replica.primary is not None and replica.primary not in node.suspected
+
+    def received(self, node: Any, message: Any, held_alive: bool, effects: list[Any]) -> None:
+        if not isinstance(message.body, RequestVote) or message.body.hand_over or not held_alive:
+            return
+        sends = [e for e in effects if isinstance(e, Send)]
+        sends += [send for e in effects if isinstance(e, Persist) for send in e.then]
+        for send in sends:
+            body = send.message.body
+            demand(not isinstance(body, Voted) or body.refusal is not None, "stickiness")
+
+    def sent(self, node: Any, send: Send) -> None:
+        body = send.message.body
+        record = node.durable.record
+        if isinstance(body, Voted) and not body.trial and body.refusal is None:
+            candidate = send.peer
+            term = body.term
+        elif isinstance(body, RequestVote) and not body.trial:
+            candidate = node.key
+            term = send.message.term
+        elif isinstance(body, Appended) and body.refusal is None:
+            held = node.durable.base.position + len(node.durable.entries)
+            demand(body.position <= held, "acknowledged before it was durable")
+            if not body.damaged and node.replica is not None:
+                demand(node.replica.log.last >= node.must_reach, "acknowledged while damaged")
+            return
+        else:
+            return
+        demand(self.votes.setdefault((node.member, term), candidate) == candidate, "two votes in a term")
+        is_durable = (record.term, record.voted_for and record.voted_for.public_key) == (term, candidate)
+        demand(is_durable or record.term > term, "voted before it was durable")
+        if node.replica is not None:
+            demand(node.replica.log.last >= node.must_reach, "voted while damaged")
+
+    # -- writes
+
+    def persist(self, node: Any, write: Any) -> None:
+        if write.truncate_from is not None:
+            demand(write.truncate_from > self.commit.get(node.key, 0), "committed entries truncated")
+        for entry in write.entries:
+            self.entry(node, entry)
+
+    def entry(self, node: Any, entry: Any) -> None:
+        log = node.replica.log
+        notary = node.replica._state.notary
+        known = self.entries.setdefault((entry.term, entry.position), entry)
+        demand(known.hash == entry.hash, "two entries of one term at one position")
+        content = entry.content
+        if entry.position - 1 >= log.base.position and log.holds(entry.position):
+            demand(log.hash_at(entry.position - 1) == entry.previous_hash, "hash chain broken")
+        expected = notary.entry_hash(entry.position, entry.term, entry.previous_hash, entry.author, content)
+        demand(entry.hash == expected, "hash chain broken")
+        if isinstance(content, LogSegment):
+            demand(content.author == entry.author and notary.is_segment_signed(content), "signature")
+        elif isinstance(content, Election):
+            genuine = all(notary.is_vote(entry.term, entry.author, voter, vote) for voter, vote in content.votes)
+            demand(genuine, "signature")
+        elif isinstance(content, Branch):
+            self.is_forced = True
+        else:
+            demand(notary.is_entry_signed(entry.hash, entry.signature, entry.author), "signature")
+        if isinstance(content, Configuration):
+            self.configuration(node, entry, log.configuration_at(entry.position - 1))
+
+    def configuration(self, node: Any, entry: Any, before: Configuration) -> None:
+        now = entry.content
+        if sorted(now.voters) != sorted(before.voters):
+            demand(before.is_joint and sorted(before.incoming) == sorted(now.voters), "voters changed at once")
+        if entry.author != node.key or not now.is_joint:
+            return
+        commit = node.replica.commit_position
+        commit_hash = node.replica.log.hash_at(commit)
+        for voter in now.incoming:
+            if voter not in now.voters:
+                held = self.synced_entries.get(voter, set())
+                demand((commit, commit_hash) in held, "a voter that had not caught up")
+
+    def synced(self, node: Any, write: Any) -> None:
+        held = self.synced_entries.setdefault(node.member, set())
+        held.update((entry.position, entry.hash) for entry in write.entries)
+        if write.base is not None:
+            held.add((write.base.position, write.base.hash))
+
+    # -- commits
+
+    def committed(self, node: Any, entries: Any) -> None:
+        replica = node.replica
+        is_primary = replica.role is Role.PRIMARY
+        for entry in entries:
+            known = self.done.setdefault(entry.position, (entry.hash, replica.term))
+            demand(known[0] == entry.hash, "two committed entries at one position")
+        last = entries[-1]
+        self.commit[node.key] = last.position
+        if is_primary:
+            demand(last.term == replica.term, "committed by way of an older term")
+            holders = [m for m, held in self.synced_entries.items() if (last.position, last.hash) in held]
+            configuration = replica.log.configuration
+            demand(is_quorum(configuration, holders), "committed without a durable majority")
+
+    def serving(self, node: Any, term: int) -> None:
+        log = node.replica.log
+        opened = [e for e in log.entries if e.term == term and isinstance(e.content, Election | Branch)]
+        is_done = any(self.done.get(e.position, (b"", 0))[0] == e.hash for e in opened)
+        demand(is_done, "serves before its election is committed")
+
+    # -- every step
+
+    def after(self, node: Any) -> None:
+        replica = node.replica
+        if replica is None or replica.role is not Role.PRIMARY:
+            self.leading.pop(node.key, None)
+            return
+        if self.leading.get(node.key) != replica.term:
+            self.leading[node.key] = replica.term
+            who = (node.key, node.lives)
+            branch = replica.log.branch
+            demand(self.primaries.setdefault((branch, replica.term), who) == who, "two primaries in a term")
+            self.complete(replica)
+        if replica.is_serving:
+            demand(replica._state.has_live_majority(), "serves without a majority")
+
+    def complete(self, replica: Any) -> None:
+        """Leader completeness: everything committed in earlier terms is in the log of a new primary."""
+        if self.is_forced:
+            return
+        log = replica.log
+        for position, (entry_hash, term) in self.done.items():
+            if term < replica.term and position >= log.base.position:
+                held = log.holds(position) and log.hash_at(position) == entry_hash
+                demand(held, "a committed entry is lost")

@@ -1,0 +1,426 @@
+"""Short stories of one shard that a person can follow. A, B, C are nodes; ``settle`` delivers and syncs until nothing is left."""
+
+from __future__ import annotations
+
+import pytest
+from replica_world import LOGS, OPERATOR, World, branch_signature, founded, key_of
+
+from golemp2p.core.replica import Role
+from golemp2p.core.replica_rules import Limits
+from golemp2p.errors import InvalidState
+from golemp2p.model.messages_shard import Append, Appended, Offer, RequestVote, ShardMessage, TakeOver, Voted
+from golemp2p.model.replication import Branch, Configuration, Election
+
+
+def kinds(world: World) -> list[str]:
+    return [type(message.body).__name__ for _, _, message in world.bag]
+
+
+def fail_over(world: World, dead: str, to: str) -> None:
+    world.crash(dead)
+    for name, node in world.nodes.items():
+        if node.replica is not None and name != dead:
+            world.suspect(name, dead)
+    world.call(to, "campaign")
+    world.settle()
+
+
+def test_the_founder_alone_elects_itself_appends_and_commits() -> None:
+    world = World("A")
+    assert world["A"].role is Role.FOLLOWER
+    world.call("A", "campaign")
+    assert world["A"].role is Role.CANDIDATE  # its own vote is not durable yet
+    world.sync("A")
+    assert world["A"].role is Role.PRIMARY
+    assert not world["A"].is_serving  # its election is not committed yet
+    world.sync("A")
+    assert world["A"].is_serving
+    world.propose("A", count=3)
+    assert world["A"].head(LOGS[0]).tail == 4
+    assert world["A"].applied_head(LOGS[0]) is None
+    world.sync("A")
+    assert world["A"].applied_head(LOGS[0]).tail == 4
+    assert world["A"].is_idle
+
+
+def test_one_voter_grows_to_three_through_learners() -> None:
+    world = World("ABC")
+    world.call("A", "campaign")
+    world.settle()
+    world.propose("A")
+    with pytest.raises(InvalidState, match="caught up"):
+        world.call("A", "change_members", world.members("ABC"), ())
+    world.settle()
+    world.call("A", "change_members", world.members("A"), world.members("BC"))
+    assert kinds(world) == ["Offer", "Offer"]  # who is new needs configuration zero first
+    world.settle()
+    assert all(world["A"].is_caught_up(member) for member in world.members("BC"))
+    world.call("A", "change_members", world.members("ABC"), ())
+    assert world["A"].configuration.is_joint
+    world.settle()
+    for name in "ABC":
+        assert world[name].configuration == Configuration(tuple(world.members("ABC")))
+        assert world[name].log.last == world["A"].log.last
+        assert world[name].is_idle
+
+
+def test_followers_learn_the_commit_position_with_the_next_message() -> None:
+    world = founded()
+    world.propose("A")
+    world.settle()
+    committed = world["A"].commit_position
+    assert world["A"].log.last_position == committed
+    assert world["B"].commit_position == committed - 1
+    world.propose("A")
+    world.settle()
+    assert world["B"].commit_position == committed
+
+
+def test_failover_keeps_what_was_acknowledged() -> None:
+    world = founded()
+    world.propose("A")
+    world.settle()
+    fail_over(world, "A", "B")
+    assert world.serving() == "B"
+    assert world["B"].applied_head(LOGS[0]).tail == 2
+    election = world["B"].election
+    assert isinstance(election.content, Election)
+    assert len(election.content.votes) == 2
+    world.start("A")
+    for name in "BC":
+        world.trust(name, "A")
+    world.settle()
+    assert world["A"].role is Role.FOLLOWER
+    assert world["A"].log.last_hash == world["B"].log.last_hash
+
+
+def test_a_suffix_that_was_not_committed_gives_way() -> None:
+    world = founded()
+    world.cut |= {(key_of("A"), key_of(to)) for to in "BC"}
+    world.propose("A", LOGS[0])
+    world.propose("A", LOGS[1])
+    world.settle()
+    assert world["A"].head(LOGS[1]).tail == 2
+    world.suspect("B", "A")
+    world.suspect("C", "A")
+    world.call("B", "campaign")
+    world.settle(lost=lambda message: isinstance(message.body, RequestVote | Append) and message.term == 1)
+    world.propose("B", LOGS[0], count=5)
+    world.settle()
+    world.cut.clear()
+    world.trust("B", "A")
+    world.settle()
+    assert world["A"].role is Role.FOLLOWER
+    assert world["A"].log.last_hash == world["B"].log.last_hash
+    assert world["A"].head(LOGS[0]).tail == 6
+    assert world["A"].head(LOGS[1]) is None
+
+
+def test_a_voter_sticks_to_a_primary_that_it_holds_alive() -> None:
+    world = founded()
+    world.suspect("C", "A")
+    world.call("C", "campaign")  # a trial: nobody's term moves
+    world.settle()
+    assert world.serving() == "A"
+    assert [world[name].term for name in "ABC"] == [1, 1, 1]
+
+
+def test_a_primary_without_majority_stops_and_goes_on_when_it_is_back() -> None:
+    world = founded()
+    world.suspect("A", "B")
+    assert world["A"].is_serving
+    world.suspect("A", "C")
+    assert not world["A"].is_serving
+    with pytest.raises(InvalidState):
+        world.propose("A")
+    world.trust("A", "C")
+    assert world["A"].is_serving
+
+
+def test_hand_over_between_invocations() -> None:
+    world = founded()
+    world.propose("A")
+    world.call("A", "hand_over", key_of("C"))
+    with pytest.raises(InvalidState):
+        world.propose("A")
+    world.settle()
+    assert world.serving() == "C"
+    assert world["A"].role is Role.FOLLOWER
+    assert world["C"].applied_head(LOGS[0]).tail == 2
+
+
+def test_a_hand_over_that_nobody_takes_up_is_called_off() -> None:
+    world = founded()
+    world.call("A", "hand_over", key_of("C"))
+    world.settle(lost=lambda message: isinstance(message.body, TakeOver))
+    assert world.serving() is None
+    world.now_ns = world["A"].next_due_ns()
+    world.tick("A")
+    assert world.serving() == "A"
+    assert world["A"].is_idle
+
+
+def test_after_a_restart_a_primary_must_be_elected_anew_in_a_higher_term() -> None:
+    world = founded("A")
+    world.propose("A")
+    world.settle()
+    world.crash("A")
+    world.start("A")
+    assert world["A"].role is Role.FOLLOWER
+    world.call("A", "campaign")
+    world.settle()
+    assert world["A"].term == 2
+    assert world["A"].applied_head(LOGS[0]).tail == 2
+
+
+def test_figure_8_of_the_raft_paper() -> None:
+    """An entry of an old term on a majority is not committed by its count; the next primary may still remove it."""
+    world = founded("ABCDE", limits=Limits(append_entries_max=1, appends_in_flight_max=1))
+    world.cut |= {(key_of("A"), key_of(to)) for to in "CDE"}
+    world.propose("A", LOGS[0])  # (a): on A and B only
+    world.settle()
+    old = world["A"].log.last
+    assert world["B"].log.last == old
+    world.crash("A")
+    world.bag.clear()
+    world.cut.clear()
+    for name in "BCDE":
+        world.suspect(name, "A")
+    world.call("E", "campaign")  # (b): E wins term 2 with C and D, and appends for itself alone
+    world.settle(lost=lambda message: isinstance(message.body, Append))
+    assert (world["E"].role, world["E"].term) == (Role.PRIMARY, 2)
+    world.crash("E")
+    world.start("A")
+    for name in "ABCD":
+        world.suspect(name, "E")
+        world.trust(name, "A")
+    world.call("A", "campaign")  # the first try only learns of term 2
+    world.settle()
+    world.call("A", "campaign")  # (c): A wins term 3; C takes the old entry, but not yet the election
+    world.settle(lost=lambda message: isinstance(message.body, Append))
+    assert (world["A"].role, world["A"].term) == (Role.PRIMARY, 3)
+    position = world["A"].log.last_position - 1
+    assert world["A"].log.term_at(position) == old[0]
+    world.cut |= {(key_of("A"), key_of(to)) for to in "BD"}
+
+    def is_election_for_c(message: ShardMessage) -> bool:
+        has_election = isinstance(message.body, Append) and any(entry.term == 3 for entry in message.body.entries)
+        return has_election and world["C"].log.last_position >= position
+
+    for _ in range(3):
+        world.now_ns = world["A"].next_due_ns()
+        world.tick("A")
+        world.settle(lost=is_election_for_c)
+    assert world["C"].log.last == old
+    assert world["A"].commit_position < position
+    world.crash("A")
+    world.cut.clear()  # (d): E comes back and overwrites it everywhere, which is allowed
+    world.start("E")
+    for name in "BCDE":
+        world.suspect(name, "A")
+        world.trust(name, "E")
+    for _ in range(2):
+        world.call("E", "campaign")
+        world.settle()
+    assert world.serving() == "E"
+    assert world["C"].log.hash_at(old[1]) == world["E"].log.hash_at(old[1])
+    assert world["C"].log.term_at(old[1]) == 2
+
+
+def test_a_lost_disk_makes_another_member() -> None:
+    world = founded()
+    world.propose("A")
+    world.settle()
+    world.crash("B")
+    world.lose_disk("B")
+    world.start("B")
+    world.suspect("A", "C")  # A counts on B, who must not be counted
+    world.trust("A", "B")
+    committed = world["A"].commit_position
+    world.propose("A")
+    world.settle()
+    assert world["A"].commit_position == committed
+    world.trust("A", "C")
+    world.settle()
+    assert world["A"].commit_position == committed + 1
+    voters = world["A"].configuration.voters
+    with pytest.raises(InvalidState, match="twice"):
+        world.call("A", "change_members", voters, world.members("B"))
+
+
+def test_a_damaged_replica_neither_votes_nor_counts_until_repaired() -> None:
+    world = founded()
+    for _ in range(3):
+        world.propose("A")
+    world.settle()
+    world.crash("B")
+    world.damage("B", keep=2)
+    world.start("B")
+    assert world["B"].is_damaged
+    fail = world["A"].log.last_position
+    world.suspect("B", "A")
+    world.suspect("C", "A")
+    world.call("C", "campaign")
+    world.settle()
+    assert world.serving() == "A"  # B does not vote, so C has no majority
+    world.trust("A", "B")
+    world.trust("C", "A")
+    world.propose("A")
+    world.settle()
+    assert not world["B"].is_damaged
+    assert world["B"].log.last_position == fail + 1
+    assert world.noticed("replica-repaired") == ["B"]
+
+
+def test_a_learner_catches_up_by_manifest_when_the_log_is_compacted() -> None:
+    world = World("AB")
+    world.call("A", "campaign")
+    world.settle()
+    for number in range(9):
+        world.propose("A", LOGS[number % 3])
+    world.settle()
+    world.nodes["A"].replica.delete(LOGS[2])
+    world.call("A", "flush")
+    world.settle()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.propose("A", LOGS[0])
+    world.settle()
+    world.call("A", "change_members", world.members("A"), world.members("B"))
+    world.settle()
+    assert world["B"].log.last_hash == world["A"].log.last_hash
+    assert world["B"].log.base == world["A"].log.base
+    for log in LOGS:
+        assert world["B"].head(log) == world["A"].head(log)
+        assert world.nodes["B"].durable.read(log) == world.nodes["A"].durable.read(log)
+    assert world["B"].head(LOGS[2]) is None
+
+
+def test_catching_up_resumes_after_a_crash() -> None:
+    world = World("AB")
+    world.call("A", "campaign")
+    world.settle()
+    for _ in range(8):
+        world.propose("A", LOGS[0])
+    world.settle()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.call("A", "change_members", world.members("A"), world.members("B"))
+    while not world.nodes["B"].durable.staged:
+        world.sync("B") if world.nodes["B"].queue else world.deliver() if world.bag else world.sync("A")
+    world.crash("B")
+    world.bag.clear()
+    world.start("B")
+    world.trust("A", "B")
+    asked: list[int] = []
+    world.settle(lost=lambda message: bool(asked.append(getattr(message.body, "first", 99))))
+    assert 1 not in asked  # what was fetched before the crash is not fetched again
+    assert world["B"].head(LOGS[0]) == world["A"].head(LOGS[0])
+
+
+def test_a_configuration_known_only_to_a_crashed_primary_is_sent_again() -> None:
+    world = World("ABC")
+    world.call("A", "campaign")
+    world.settle()
+    world.call("A", "change_members", world.members("A"), world.members("BC"))
+    world.settle()
+    world.call("A", "change_members", world.members("ABC"), ())
+    world.sync("A")
+    world.bag.clear()  # B and C never hear that they are voters
+    world.crash("A")
+    world.start("A")
+    assert world["A"].configuration.is_joint
+    world.call("A", "campaign")
+    world.settle()
+    assert world.serving() == "A"
+    assert world["C"].configuration == Configuration(tuple(world.members("ABC")))
+
+
+def test_a_removed_primary_hands_over_and_its_votes_are_not_asked() -> None:
+    world = founded("ABCDE")
+    world.call("A", "change_members", world.members("BCD"), ())
+    world.settle()
+    assert world["A"].role is Role.FOLLOWER
+    assert world.serving() in "BCD"
+    before = {name: world[name].term for name in "BCD"}
+    for name in "ABCDE":
+        world.suspect(name, world.serving())
+    world.call("A", "campaign")
+    world.call("E", "campaign")
+    world.settle()
+    assert {name: world[name].term for name in "BCD"} == before
+
+
+def test_forced_recovery_goes_on_under_another_name() -> None:
+    world = founded()
+    world.propose("A")
+    world.settle()
+    world.crash("A")
+    world.crash("B")
+    log = world["C"].log
+    order = Branch(
+        b"branch-1".ljust(16, b"."), world.nodes["C"].member, log.commit + 1, log.last_position, log.last_hash, OPERATOR, b""
+    )
+    with pytest.raises(InvalidState, match="signed"):
+        world.call("C", "recover_by_force", order)
+    signed = Branch(order.branch, order.survivor, order.uncertain_from, *order_end(order), OPERATOR, branch_signature(order))
+    world.call("C", "recover_by_force", signed)
+    world.settle()
+    assert world.serving() == "C"
+    assert world["C"].configuration.voters == (world.nodes["C"].member,)
+    world.propose("C")
+    world.settle()
+    world.start("A")
+    world.call("A", "campaign")
+    world.settle()
+    assert world.serving() == "C"  # the old history is not listened to, and has no majority
+    assert "other-branch" in [notice.name for _, notice in world.notices]
+
+
+def order_end(order: Branch) -> tuple[int, bytes]:
+    return order.last_position, order.last_hash
+
+
+def test_an_idle_shard_has_no_timer_and_sends_nothing() -> None:
+    world = founded()
+    for name in "ABC":
+        assert world[name].next_due_ns() is None
+        world.call(name, "on_time")
+    assert not world.bag
+
+
+def test_pipelining_and_batching_share_messages() -> None:
+    world = founded(limits=Limits(append_entries_max=4, appends_in_flight_max=2))
+    for _ in range(20):
+        world.propose("A")
+    to_b = [message.body for _, receiver, message in world.bag if receiver == key_of("B")]
+    assert [len(body.entries) for body in to_b] == [1, 1]
+    lengths: list[int] = []
+    world.settle(lost=lambda message: isinstance(message.body, Append) and bool(lengths.append(len(message.body.entries))))
+    assert max(lengths) == 4
+    assert world["B"].log.last_hash == world["A"].log.last_hash
+
+
+def test_what_is_lost_is_sent_again_until_answered() -> None:
+    world = founded()
+    world.propose("A")
+    world.settle(lost=lambda message: isinstance(message.body, Append | Appended))
+    first = world["A"].next_due_ns()
+    world.now_ns = first
+    world.tick("A")
+    assert kinds(world) == ["Append", "Append"]
+    assert world["A"].next_due_ns() - first == 2 * world.limits.retry_ns
+    world.settle()
+    assert world["A"].is_idle
+    assert world["B"].log.last_hash == world["A"].log.last_hash
+
+
+def test_votes_and_offers_that_are_lost_are_asked_again() -> None:
+    world = founded()
+    fail_over(world, "A", "B")
+    world.call("B", "hand_over", key_of("C"))
+    world.settle(lost=lambda message: isinstance(message.body, Voted))
+    assert world["C"].role is Role.CANDIDATE
+    world.now_ns = world["C"].next_due_ns()
+    world.tick("C")
+    world.settle()
+    assert world.serving() == "C"
+    assert Offer not in [type(message.body) for _, _, message in world.bag]
