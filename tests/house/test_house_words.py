@@ -15,7 +15,7 @@ TOP_LEVEL = {
     "simulations", "benchmarks", "examples", "docs", "deploy",
 }  # fmt: skip
 
-OURS = python_files("golemp2p/", "node/", "gateway/")
+OURS = python_files("golemp2p/", "node/", "gateway/", "simulations/")
 LINES_MAX = 500
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 SILENCED = re.compile(r"#\s*(?:type:\s*ignore(?!\[)|noqa(?!:\s*[A-Z]+\d))")

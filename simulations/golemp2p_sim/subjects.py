@@ -1,0 +1,44 @@
+"""Protocols that can be simulated, by name. A subject of one's own is a function (nodes, mutation, parameters) -> Subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from golemp2p_sim.node import Subject
+from golemp2p_sim.toy import Toy
+from golemp2p_sim.toy_replica import ToyRules
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``mutations``: rules that can be switched off."""
+
+    text: str
+    make: Callable[[int, str, dict[str, Any]], Subject]
+    mutations: tuple[str, ...]
+    parameters: tuple[str, ...] = ()
+
+
+def _toy(nodes: int, mutation: str, parameters: dict[str, Any]) -> Subject:
+    toy = Toy(nodes, **parameters)
+    return toy.without(mutation) if mutation else toy
+
+
+SUBJECTS: dict[str, Entry] = {
+    "toy": Entry("model workers over a plain Raft, to prove the judges", _toy, ToyRules.names(), ("replicas", "shards")),
+}
+
+
+def make_subject(name: str, nodes: int, mutation: str = "", parameters: dict[str, Any] | None = None) -> Subject:
+    """``ValueError`` names what there is."""
+    entry = SUBJECTS.get(name)
+    if entry is None:
+        raise ValueError(f"no such subject: {name!r}; one of {', '.join(SUBJECTS)}")
+    if mutation and mutation not in entry.mutations:
+        raise ValueError(f"{name} has no rule {mutation!r}; one of {', '.join(entry.mutations)}")
+    unknown = [key for key in parameters or {} if key not in entry.parameters]
+    if unknown:
+        raise ValueError(f"{name} has no parameter {unknown[0]!r}; one of {', '.join(entry.parameters)}")
+    return entry.make(nodes, mutation, parameters or {})

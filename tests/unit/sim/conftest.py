@@ -1,0 +1,6 @@
+"""Simulation tests share one helper module beside them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
