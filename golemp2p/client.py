@@ -126,7 +126,7 @@ class Client(Protocol):
     async def oplog(self, worker: WorkerId, *, first: int = 1, count: int = 100) -> OplogPage: ...
 
     def connect(self, worker: WorkerId) -> AbstractAsyncContextManager[AsyncIterator[WorkerEvent]]:
-        """The worker's events: first up to 128 recent ones, then live. Creates the worker if needed."""
+        """The worker's events: first up to 128 recent ones, then live. Raises ``WorkerNotFound`` on entering."""
         ...
 
     # the node

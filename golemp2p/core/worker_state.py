@@ -8,7 +8,7 @@ but a function of its history. ``apply`` is called once per entry, in order, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from golemp2p.model import entries as e
@@ -92,6 +92,14 @@ class WorkerState:
         self.memory_bytes = 0
         self.last_time_ns = 0
 
+    @classmethod
+    def of(cls, entries: Iterable[e.Entry]) -> WorkerState:
+        """The state a log tells of, from its first entry."""
+        state = cls()
+        for entry in entries:
+            state.apply(entry)
+        return state
+
     def apply(self, entry: e.Entry) -> int:
         """Take the next entry into account; returns its index."""
         index = self.tail
@@ -115,7 +123,7 @@ class WorkerState:
             return WorkerStatus.FAILED
         if self.interrupted:
             return WorkerStatus.INTERRUPTED
-        if self.failures:
+        if self.failures and (self.running is not None or self.pending):
             return WorkerStatus.RETRYING
         if self.suspended:
             return WorkerStatus.SUSPENDED

@@ -11,6 +11,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from golemp2p.core.replay import Cursor
 from golemp2p.drivers.components import LoadedComponent
 from golemp2p.drivers.journal import WorkerJournal
@@ -50,7 +52,7 @@ class Execution:
             cursor = Cursor([await inline_payload(storage, entry) for entry in entries], worker.state.skipped)
             cursor.take(e.Create)
         if component.uses_files and worker.files_root.exists():
-            shutil.rmtree(worker.files_root)
+            await trio.to_thread.run_sync(shutil.rmtree, worker.files_root)
         host = ExecutionHost(worker, WorkerJournal(worker, cursor))
         instance = await component.guest.instantiate(host)
         return cls(worker, component, instance, host, cursor)

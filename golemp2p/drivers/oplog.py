@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -243,16 +244,17 @@ async def read_log(storage: Storage, head: LogHead) -> list[e.Entry]:
     Raises ``DataDamaged``.
     """
     stored = await storage.read_segments(head.key)
-    segments = verify_chain(
-        [segment.data for segment in stored if segment.first < head.tail],
-        log=head.key,
-        tail=head.tail,
-        head_hash=head.head_hash,
-        check_every_signature=False,
-    )
+    with _named(head):
+        segments = verify_chain(
+            [segment.data for segment in stored if segment.first < head.tail],
+            log=head.key,
+            tail=head.tail,
+            head_hash=head.head_hash,
+        )
     entries: list[e.Entry] = []
     for number, segment in enumerate(segments):
-        entries += decode_payload(segment.payload, count=segment.count)
+        with _named(head):
+            entries += decode_payload(segment.payload, count=segment.count)
         if number % 512 == 511:
             await trio.lowlevel.checkpoint()
     return entries
@@ -267,15 +269,25 @@ async def read_range(storage: Storage, head: LogHead, first: int, count: int) ->
     if last < first:
         return []
     stored = await storage.read_segments(head.key, first, count)
-    segments = verify_chain([segment.data for segment in stored], log=head.key, first=None, previous_hash=None)
     entries: list[e.Entry] = []
-    for segment in segments:
-        entries += decode_payload(segment.payload, count=segment.count)
+    with _named(head):
+        segments = verify_chain([segment.data for segment in stored], log=head.key, first=None, previous_hash=None)
+        for segment in segments:
+            entries += decode_payload(segment.payload, count=segment.count)
     begin = segments[0].first if segments else last + 1
     wanted = entries[first - begin : last + 1 - begin] if begin <= first else []
     if len(wanted) != last + 1 - first:
-        raise DataDamaged(str(head.key), f"entries {first} to {last} are not all there")
+        raise DataDamaged(f"{head.kind} {head.identity}", f"entries {first} to {last} are not all there")
     return [await inline_payload(storage, entry) for entry in wanted]
+
+
+@contextmanager
+def _named(head: LogHead) -> Iterator[None]:
+    """Damage found inside is told of the log by its name: nobody knows a worker by its key."""
+    try:
+        yield
+    except DataDamaged as error:
+        raise DataDamaged(f"{head.kind} {head.identity}", error.reason) from error
 
 
 async def inline_payload(storage: Storage, entry: e.Entry) -> e.Entry:
@@ -290,6 +302,3 @@ async def inline_payload(storage: Storage, entry: e.Entry) -> e.Entry:
     if len(data) != payload.size_bytes:
         raise DataDamaged(f"blob {payload.sha256.hex()}", f"has {len(data)} bytes, {payload.size_bytes} were recorded")
     return entry._replace(**{name: data})
-
-
-__all__ = ["INLINE_BYTES_MAX", "NO_HASH", "LogWriter", "StorageFailed", "inline_payload", "read_log"]

@@ -23,7 +23,8 @@ from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import SHARD, Shards
 from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of
 from golemp2p.drivers.timers import Timers
-from golemp2p.drivers.worker import Waiter, Worker
+from golemp2p.drivers.waiters import Waiter
+from golemp2p.drivers.worker import Worker
 from golemp2p.drivers.workers import Workers
 from golemp2p.errors import (
     Draining,
@@ -125,7 +126,7 @@ class LocalClient:
             try:
                 value = await waiter.wait()
             except trio.Cancelled:
-                found.forget(key, waiter)
+                found.waiters.forget(key, waiter)
                 raise
         return InvocationResult(_result_type(resolved), value, found.id)
 
@@ -141,7 +142,7 @@ class LocalClient:
         key, found, resolved, request = await self._prepare(component, worker, function, params, idempotency_key)
         waiter = await _submit(found, key, resolved.canonical, request)
         if waiter is not None:
-            found.forget(key, waiter)
+            found.waiters.forget(key, waiter)
         await found.writer.commit()
         return found.id
 
@@ -240,7 +241,7 @@ class LocalClient:
         return canceled
 
     async def complete_promise(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool:
-        return await (await self._workers.find(worker)).complete_promise(oplog_index, data)
+        return await (await self._workers.find(worker)).promises.complete(oplog_index, data)
 
     async def oplog(self, worker: WorkerId, *, first: int = 1, count: int = 100) -> OplogPage:
         found = self._workers.in_memory(worker)
@@ -258,9 +259,7 @@ class LocalClient:
 
     @asynccontextmanager
     async def connect(self, worker: WorkerId) -> AsyncIterator[AsyncIterator[WorkerEvent]]:
-        version = self._components.latest(worker.component).version
-        found = await self._workers.lookup(worker) or await self._workers.create(worker, version)
-        stream = found.events()
+        stream = (await self._workers.find(worker)).events()
         events, listener = stream.listen()
         try:
             yield events

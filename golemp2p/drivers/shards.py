@@ -56,6 +56,7 @@ class Shards:
         self._records = {record.shard: record for record in records}
         self._elections = {head.shard: head for head in elections}
         self._shards: dict[int, Shard] = {}
+        self._electing: dict[int, list[tuple[Batch, Callable[[Exception | None], None]]]] = {}
         self.segments_total = 0
 
     def append(
@@ -87,15 +88,35 @@ class Shards:
                 shard.persisted(last_position)
             elif elected:
                 self._undo_election(head.shard, before, persist.record)
+            if elected:
+                self._after_election(head.shard, error)
             done(error)
 
+        waiting = self._electing.get(head.shard)
+        if waiting is not None:  # the election is not durable yet: without it, what is written in its term proves nothing
+            waiting.append((batch, durable))
+            return batch.heads[-1].head_hash
+        if elected:
+            self._electing[head.shard] = []
         try:
             self._storage.submit(batch, durable)
-        except Golemp2pError:
+        except Golemp2pError as error:
             if elected:
                 self._undo_election(head.shard, before, persist.record)
+                self._after_election(head.shard, error)
             raise
         return batch.heads[-1].head_hash
+
+    def _after_election(self, number: int, error: Exception | None) -> None:
+        """Let go of the appends that waited for the election, or, with ``error``, tell them that it failed."""
+        for batch, durable in self._electing.pop(number):
+            if error is not None:
+                durable(error)
+                continue
+            try:
+                self._storage.submit(batch, durable)
+            except Golemp2pError as refusal:
+                durable(refusal)
 
     def _undo_election(self, number: int, before: LogHead | None, record: Record) -> None:
         """The election was not recorded: the next append elects anew, in a term that was not used yet, and after all positions

@@ -26,12 +26,13 @@ from golemp2p.drivers.execution import Execution
 from golemp2p.drivers.failures import failure_from, refusal_of
 from golemp2p.drivers.journal import WorkerJournal
 from golemp2p.drivers.oplog import LogWriter
+from golemp2p.drivers.promises import Promises
+from golemp2p.drivers.waiters import Waiter, Waiters
 from golemp2p.errors import (
     DataDamaged,
     Golemp2pError,
     GuestExited,
     InvalidState,
-    PromiseNotFound,
     UsageError,
     ValueMismatch,
     WorkerFailure,
@@ -48,57 +49,31 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROMISE_GRACE_S = 0.2
-"""How long a wait for a promise keeps the instance: long enough for an answer that is on its way."""
-
 LOG_CHARS_MAX = 16 * 1024
 """Longer output is recorded in pieces, longer error texts are cut: an entry is bounded."""
-
-
-class Waiter:
-    """Somebody waiting for the outcome of one invocation."""
-
-    __slots__ = ("_event", "error", "value")
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-        self.value: Any = None
-        self.error: Exception | None = None
-
-    def settle(self, value: Any, error: Exception | None) -> None:
-        self.value, self.error = value, error
-        self._event.set()
-
-    async def wait(self) -> Any:
-        """The value, or the error raised. Each waiter raises its own copy: tracebacks are not shared."""
-        await self._event.wait()
-        if self.error is not None:
-            raise self.error
-        return self.value
 
 
 class Worker:
     """``node`` is the table this worker lives in. Built from the entries of its log (at least ``Create``)."""
 
     __slots__ = (
-        "_awaited_promise",
         "_events",
         "_execution",
         "_mailbox",
-        "_promise_events",
         "_restart_asked",
         "_scope",
         "_task_running",
         "_time_offset",
         "_unread",
-        "_waiters",
         "create",
         "current_key",
         "gone",
         "id",
         "last_used",
         "node",
+        "promises",
         "state",
+        "waiters",
         "writer",
     )
 
@@ -113,9 +88,8 @@ class Worker:
         self.gone = False
         self.last_used = node.clock.monotonic_ns()
         self._mailbox = Mailbox(state, node.settings.queue_max)
-        self._waiters: dict[str, list[Waiter]] = {}
-        self._promise_events: dict[int, trio.Event] = {}
-        self._awaited_promise: int | None = None
+        self.waiters = Waiters()
+        self.promises = Promises(self)
         self._events: EventStream | None = None
         self._execution: Execution | None = None
         self._unread: list[e.Entry] | None = entries
@@ -179,9 +153,8 @@ class Worker:
     def is_busy(self) -> bool:
         """Must stay in memory: a task, waiters, listeners or unwritten entries."""
         listening = self._events is not None and self._events.has_listeners
-        return bool(
-            self._task_running or self._waiters or self._promise_events or listening or self.writer.durable < self.writer.tail
-        )
+        unwritten = self.writer.durable < self.writer.tail
+        return bool(self._task_running or self.waiters or self.promises or listening or unwritten)
 
     @property
     def is_running(self) -> bool:
@@ -221,17 +194,7 @@ class Worker:
             else:
                 self.append(e.PendingInvocation(self.now_ns(), function, key, request))
             self.wake()
-        waiter = Waiter()
-        self._waiters.setdefault(key, []).append(waiter)
-        return waiter
-
-    def forget(self, key: str, waiter: Waiter) -> None:
-        """A waiter gave up; the invocation goes on."""
-        waiters = self._waiters.get(key)
-        if waiters is not None and waiter in waiters:
-            waiters.remove(waiter)
-            if not waiters:
-                del self._waiters[key]
+        return self.waiters.add(key)
 
     async def recorded(self, key: str) -> Any:
         """The outcome of a finished invocation: its value, or its error raised."""
@@ -288,7 +251,7 @@ class Worker:
         self.append(e.Interrupted(self.now_ns()))
         if self._scope is not None:
             self._scope.cancel()
-        keys = list(self._waiters)
+        keys = self.waiters.keys()
         self._settle_when_durable(keys, None, WorkerInterrupted("Interrupted via the Golem API"))
         await self.writer.commit()
 
@@ -320,68 +283,6 @@ class Worker:
             await self.node.task_ended.park()
         self._drop_execution()
         self._leave(error)
-
-    # -- promises -------------------------------------------------------------------------------------------------------
-
-    async def promise_value(self, index: int) -> bytes | None:
-        """``None`` while not completed. Raises ``PromiseNotFound``."""
-        if index not in self.state.promises:
-            raise PromiseNotFound(f"worker {self.id} has no promise at oplog index {index}")
-        payload = self.state.promises[index]
-        if payload is None:
-            return None
-        return await self.node.storage.get_blob(payload.sha256) if isinstance(payload, e.BlobRef) else payload
-
-    async def poll_promise(self, index: int, asking: Worker) -> bytes | None:
-        """As ``promise_value``; another worker gets a value only once it is durable (S6)."""
-        value = await self.promise_value(index)
-        if value is not None and asking is not self:
-            await self.writer.commit()
-        return value
-
-    async def wait_promise(self, index: int, waiting: Worker) -> bytes | None:
-        """The value of a promise; one's own is waited for unloaded, after a short grace. ``None`` when this object is gone:
-        ask the one that comes after it, if any."""
-        own = waiting is self and not self.create.ephemeral
-        while (value := await self.poll_promise(index, waiting)) is None:
-            await self._promise_event(index, PROMISE_GRACE_S if own else float("inf"))
-            if self.gone:
-                return None
-            if own and self.state.promises.get(index, b"") is None:
-                self._awaited_promise = index
-                raise Suspended(None)
-        return value
-
-    async def _promise_event(self, index: int, timeout_s: float) -> None:
-        event = self._promise_events.setdefault(index, trio.Event())
-        try:
-            with trio.move_on_after(timeout_s):
-                await event.wait()
-        finally:
-            if event.statistics().tasks_waiting == 0 and self._promise_events.get(index) is event:
-                del self._promise_events[index]
-
-    async def complete_promise(self, index: int, data: bytes) -> bool:
-        """True when this call completed it; durable on return, either way. Who waits is woken also if this is cancelled."""
-        first = await self.promise_value(index) is None
-        if first:
-            self.append(e.PromiseCompleted(self.now_ns(), index, data))
-            self.writer.when_durable(lambda error: None if error else self._promise_changed(index))
-        await self.writer.commit()
-        return first
-
-    async def delete_promise(self, index: int) -> None:
-        """Whoever waits for it gets ``PromiseNotFound``. Repeating it changes nothing."""
-        if index in self.state.promises:
-            self.append(e.PromiseDeleted(self.now_ns(), index))
-            self.writer.when_durable(lambda error: None if error else self._promise_changed(index))
-        await self.writer.commit()
-
-    def _promise_changed(self, index: int) -> None:
-        event = self._promise_events.pop(index, None)
-        if event is not None:
-            event.set()
-        self.wake()
 
     # -- the task -------------------------------------------------------------------------------------------------------
 
@@ -494,7 +395,7 @@ class Worker:
         """Unload until a timer or a promise wakes the worker. True when the promise was completed meanwhile."""
         self._drop_execution()
         wake_ns = suspended.wake_ns
-        if wake_ns is None and self.state.promises.get(self._awaited_promise or 0) is not None:
+        if wake_ns is None and self.promises.was_completed_meanwhile():
             return True
         self.append(e.Suspend(self.now_ns(), wake_ns))
         if wake_ns is None:
@@ -558,10 +459,8 @@ class Worker:
 
     def _leave(self, error: Exception) -> None:
         """Nobody shall wait for this object any more."""
-        self._settle(list(self._waiters), None, error)
-        events, self._promise_events = self._promise_events, {}
-        for event in events.values():
-            event.set()
+        self.waiters.settle(self.waiters.keys(), None, error)
+        self.promises.release()
         if self._events is not None:
             self._events.close()
 
@@ -578,19 +477,14 @@ class Worker:
 
     def _settle_when_durable(self, keys: list[str], value: Any, error: Exception | None) -> None:
         if self.create.ephemeral:
-            self._settle(keys, value, error)
+            self.waiters.settle(keys, value, error)
             self.writer.flush_nowait()
             return
 
         def durable(failure: Exception | None) -> None:
-            self._settle(keys, value, failure or error)
+            self.waiters.settle(keys, value, failure or error)
 
         self.writer.when_durable(durable)
-
-    def _settle(self, keys: list[str], value: Any, error: Exception | None) -> None:
-        for key in keys:
-            for waiter in self._waiters.pop(key, ()):
-                waiter.settle(value, error)
 
     def _publish(self, event: WorkerEvent) -> None:
         """Show an event once what it tells of is durable (S6); soon, if somebody listens."""
@@ -599,11 +493,3 @@ class Worker:
             stream.publish(event)
         else:
             self.writer.when_durable(lambda error: None if error else stream.publish(event), flush=stream.has_listeners)
-
-
-def rebuild(entries: list[e.Entry]) -> WorkerState:
-    """The state a log tells of."""
-    state = WorkerState()
-    for entry in entries:
-        state.apply(entry)
-    return state

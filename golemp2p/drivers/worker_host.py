@@ -106,18 +106,18 @@ class WorkerPromises:
         return index
 
     async def poll(self, worker: WorkerId, oplog_index: int) -> bytes | None:
-        return await (await self._owner(worker)).poll_promise(oplog_index, self._worker)
+        return await (await self._owner(worker)).promises.poll(oplog_index, self._worker)
 
     async def wait(self, worker: WorkerId, oplog_index: int) -> bytes:
-        while (value := await (await self._owner(worker)).wait_promise(oplog_index, self._worker)) is None:
+        while (value := await (await self._owner(worker)).promises.wait(oplog_index, self._worker)) is None:
             pass  # its object is gone; there may be another
         return value
 
     async def complete(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool:
-        return await (await self._owner(worker)).complete_promise(oplog_index, data)
+        return await (await self._owner(worker)).promises.complete(oplog_index, data)
 
     async def delete(self, worker: WorkerId, oplog_index: int) -> None:
-        await (await self._owner(worker)).delete_promise(oplog_index)
+        await (await self._owner(worker)).promises.delete(oplog_index)
 
     async def _owner(self, worker: WorkerId) -> Worker:
         if worker == self._worker.id:

@@ -17,12 +17,13 @@ from typing import Any
 
 import trio
 
+from golemp2p.core.worker_state import WorkerState
 from golemp2p.drivers.components import Components, check_environment
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import Shards
 from golemp2p.drivers.summary import WORKER, head_of, worker_of
-from golemp2p.drivers.worker import Worker, rebuild
+from golemp2p.drivers.worker import Worker
 from golemp2p.errors import (
     DataDamaged,
     Draining,
@@ -118,7 +119,7 @@ class Workers:
                 return None
             self._make_room()
             entries = await read_log(self.storage, head)
-            state = rebuild(entries)
+            state = WorkerState.of(entries)
             if state.create is None or state.tail != head.tail:
                 raise DataDamaged(f"worker {worker}", "its log does not begin with a Create entry")
             found = Worker(self, worker, state, self._writer(worker, state, head), entries)
@@ -163,7 +164,7 @@ class Workers:
             created_by=self._node_name,
             memory_initial=info.memory_initial,
         )
-        state = rebuild([])
+        state = WorkerState()
         writer = self._writer(worker, state, None)
         state.apply(entry)
         writer.append(entry)

@@ -23,6 +23,7 @@ from golemp2p.runtime.linker import Fibers
 from golemp2p.runtime.scheduler import Scheduler
 from golemp2p.runtime.traps import guest_error
 from golemp2p.runtime.wasm import PAGE_BYTES
+from golemp2p.values.type_text import type_text
 
 if TYPE_CHECKING:
     from golemp2p.runtime.component import ExportedFunction, LoadedComponent
@@ -233,5 +234,5 @@ def _lower_args(exported: ExportedFunction, args: Sequence[Any], keep: list[Any]
     except MISFIT as error:
         handles.forget_lowered()
         _, type_ = exported.function.params[index]
-        raise ValueMismatch(f"params[{index}]", str(type_), f"{args[index]!r:.100} ({error})") from error
+        raise ValueMismatch(f"params[{index}]", type_text(type_), f"{args[index]!r:.100} ({error})") from error
     return b"".join(images)

@@ -77,6 +77,7 @@ class Scheduler:
                     await trio.lowlevel.checkpoint()
                     done = await self._inline(fiber)
                 else:
+                    fiber.context.host.journal.flush_nowait()  # it may compute for long: what it did shall outlive the node
                     done = await self._pool.run(fiber)
                     self.slices_pooled += 1
             if fiber.drops:

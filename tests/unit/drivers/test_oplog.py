@@ -83,20 +83,33 @@ async def test_a_writer_whose_segment_is_refused_at_the_door_is_broken_and_tells
     assert [head.tail for head in await bench.storage.heads("shard")] == [2]
 
 
-async def test_positions_given_out_beside_a_failed_election_are_not_given_out_again(bench):
+async def test_what_waits_for_an_election_fails_with_it_and_the_next_append_elects_anew(bench):
     one, two = bench.writer("one"), bench.writer("two")
     bench.storage.faults.fail_next(StorageFull("no space left"))
     one.append(e.NoOp(1))
     one.flush_nowait()  # carries the election
-    for n in range(4):
-        two.append(e.NoOp(n))
-    two.flush_nowait()  # in the same term
-    await two.commit()
+    two.append(e.NoOp(1))
+    with pytest.raises(StorageFull):  # in the same term, which nobody will ever be able to prove
+        await two.commit()
     assert one.broken is not None
     again = bench.writer("again")
     again.append(e.NoOp(1))
     await again.commit()
-    keys = [Key.of("test", "two"), Key.of("test", "again"), Key.of("shard", "0")]
+    assert await bench.storage.read_segments(Key.of("test", "two")) == []
+    keys = [Key.of("test", "again"), Key.of("shard", "0")]
     segments = [segment for key in keys for segment in await bench.storage.read_segments(key)]
+    assert {segment.term for segment in segments} == {2}
     positions = [segment.position for segment in segments]
     assert len(set(positions)) == len(positions)
+
+
+async def test_what_waits_for_an_election_is_written_after_it(bench):
+    one, two = bench.writer("one"), bench.writer("two")
+    bench.storage.faults.hold()
+    for writer in (one, two):
+        writer.append(e.NoOp(1))
+        writer.flush_nowait()
+    bench.storage.faults.release()
+    await two.commit()
+    assert one.durable == two.durable == 2
+    assert len(await bench.storage.read_segments(Key.of("shard", "0"))) == 1

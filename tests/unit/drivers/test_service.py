@@ -375,6 +375,10 @@ async def test_events_are_shown_once(counter, autojump_clock):
     async with counter.node() as client:
         component = await added(client, counter)
         worker = WorkerId(component, "w")
+        with pytest.raises(WorkerNotFound):
+            async with client.connect(worker):
+                pass
+        await client.create_worker(worker)
         seen = []
         async with client.connect(worker) as events:
             await invoke(client, component, "w", "nap", 1, key="k")
