@@ -142,7 +142,8 @@ async def test_an_instance_has_no_more_mappings_than_admission_counts(tmp_path: 
             assert parked == count
             each = (_mappings() - before) / count
             release.set()
-        assert MAPS_PER_INSTANCE - 1 < each <= MAPS_PER_INSTANCE
+        # Neighbouring mappings merge where the process has room for that, and a thread of the loop may add a few.
+        assert MAPS_PER_INSTANCE - 3 < each < MAPS_PER_INSTANCE + 0.2
 
 
 def _mappings() -> int:
