@@ -9,7 +9,8 @@
  - Traffic is evidence (``heard_from``): whoever was heard during a round is not suspected, for a bounded number of rounds.
  - Nobody jumps: news that a member is dead makes one that is believed alive *suspect*, and is itself believed of those who have
    been suspect for half the shortest time. So the dead of the other half of a mended partition refute before anybody acts.
- - Lonely: a node that nobody answers, not even relays, and that has heard nobody for some periods, suspects itself first. It declares nobody dead and must not campaign.
+ - Lonely: a node that nobody answers, not even relays, and that has heard nobody for some periods, suspects itself first. It
+   declares nobody dead and must not campaign.
  - Paused: a timer that comes far too late means that we stood still. Open rounds are void, suspicions get the time back.
  - Some of those who hear of a suspicion probe the suspect out of turn, so that confirmations come at once.
  - Lists are compared by digest and page instead of being sent whole; a dead member is asked now and then, which mends partitions.

@@ -100,4 +100,17 @@ class SyncUpdates:
     wanted: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """I am well; ``working``: and primary of a shard that has work and a replica with you (``core.liveness``)."""
+
+    working: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatAsked:
+    """I have not heard you for a while: send a heartbeat."""
+
+
+LivenessMessage = Heartbeat | HeartbeatAsked
 MembershipMessage = Ping | PingRequest | Ack | Nack | Gossip | Join | Refused | Stranger | SyncStart | SyncPage | SyncUpdates

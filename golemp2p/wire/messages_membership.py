@@ -64,17 +64,21 @@ _MESSAGE = s.union(
         s.record(msg.SyncPage, _BOUND, _BOUND, s.array(s.row(PUBLIC_KEY, INCARNATION, _STATUS), msg.ENTRIES_MAX)),
     ),
     (10, msg.SyncUpdates, s.record(msg.SyncUpdates, _UPDATES, s.array(PUBLIC_KEY, msg.ENTRIES_MAX))),
+    (11, msg.Heartbeat, s.record(msg.Heartbeat, s.flag())),
+    (12, msg.HeartbeatAsked, s.record(msg.HeartbeatAsked)),
 )
 
 
-def encode_membership(message: msg.MembershipMessage) -> bytes:
+def encode_membership(message: msg.MembershipMessage | msg.LivenessMessage) -> bytes:
     """CBOR of one message. Raises ``PayloadTooLarge``."""
     return s.encode(_MESSAGE, message, bytes_max=MESSAGE_BYTES_MAX)
 
 
-def decode_membership(data: bytes) -> msg.MembershipMessage:
+def decode_membership(data: bytes) -> msg.MembershipMessage | msg.LivenessMessage:
     """The message in ``data``; no signature is checked. Raises ``DataDamaged``."""
-    message: msg.MembershipMessage = s.decode(_MESSAGE, data, what="membership message", bytes_max=MESSAGE_BYTES_MAX)
+    message: msg.MembershipMessage | msg.LivenessMessage = s.decode(
+        _MESSAGE, data, what="membership message", bytes_max=MESSAGE_BYTES_MAX
+    )
     return message
 
 

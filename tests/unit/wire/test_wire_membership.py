@@ -45,6 +45,8 @@ MESSAGES = st.one_of(
     st.just(msg.Stranger()),
     st.builds(msg.SyncStart, st.binary(min_size=16, max_size=16)),
     st.builds(msg.SyncPage, BOUNDS, BOUNDS, st.lists(st.tuples(KEYS, SEQUENCES, STATUSES), max_size=4).map(tuple)),
+    st.builds(msg.Heartbeat, st.booleans()),
+    st.just(msg.HeartbeatAsked()),
     st.builds(msg.SyncUpdates, UPDATES, st.lists(KEYS, max_size=4).map(tuple)),
 )
 
@@ -81,7 +83,7 @@ NESTED = st.recursive(
 )
 
 
-@given(st.integers(0, 11), NESTED)
+@given(st.integers(0, 13), NESTED)
 def test_well_formed_nonsense_is_refused(number: int, nonsense: object):
     data = cbor2.dumps([number, nonsense])
     try:
