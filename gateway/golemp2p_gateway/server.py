@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def hypercorn_config(settings: GatewaySettings) -> EdgeConfig:
     config = EdgeConfig()
     config.errorlog = logger
-    config.accesslog = None  # metrics count requests; the node logs invocations
+    config.accesslog = None  # metrics count requests; workers log invocations, at level debug
     config.include_server_header = False
     config.h11_max_incomplete_size = settings.header_bytes_max
     config.h2_max_header_list_size = settings.header_bytes_max

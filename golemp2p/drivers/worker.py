@@ -374,6 +374,9 @@ class Worker:
         self.append(e.ExportedFunctionCompleted(self.now_ns(), response, 0))
         self.node.invocations_total += 1
         self._publish(WorkerEvent("invocation-finished", self.now_ns(), function=function, idempotency_key=key))
+        if logger.isEnabledFor(logging.DEBUG):
+            told = {"worker": str(self.id), "function": function, "key": key, "oplog_index": self.state.tail - 1}
+            logger.debug("invocation_finished", extra=told)
         self._settle_when_durable([key], value, None)
 
     def refuse(self, key: str, error: Golemp2pError) -> None:
