@@ -283,11 +283,13 @@ class LocalClient:
         }
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new invocations; wait for those under way, at most ``timeout_s``; make everything durable."""
+        """Refuse new invocations; wait for those under way, at most ``timeout_s``; make everything durable; send listeners home."""
         self._draining = True
         with trio.move_on_after(timeout_s):
             await self._workers.drain()
         await self._workers.flush()
+        for worker in self._workers.loaded_workers():
+            worker.close_events()
 
     async def stop_workers(self) -> None:
         """Every execution ends here; what is journalled goes on after the next start."""

@@ -169,6 +169,11 @@ class Worker:
     def is_instantiated(self) -> bool:
         return self._execution is not None
 
+    def close_events(self) -> None:
+        """Tell listeners that there will be no more."""
+        if self._events is not None:
+            self._events.close()
+
     def events(self) -> EventStream:
         if self._events is None:
             self._events = EventStream()
@@ -243,7 +248,7 @@ class Worker:
                 self._restart_asked = True
                 self._scope.cancel()
             else:
-                self._drop_execution()
+                self.unload()
             return
         if state.status in (WorkerStatus.IDLE, WorkerStatus.FAILED, WorkerStatus.EXITED, WorkerStatus.INTERRUPTED):
             await self.writer.commit()
@@ -270,10 +275,6 @@ class Worker:
         self.wake()
         await self.writer.commit()
 
-    def unload(self) -> None:
-        """Drop the instance; the log remembers. Only when not busy."""
-        self._drop_execution()
-
     async def stop(self, error: Exception) -> None:
         """Stop for good (deletion, shutdown): cancel, wait for the task to end, settle every waiter with ``error``."""
         self.gone = True
@@ -281,7 +282,7 @@ class Worker:
             self._scope.cancel()
         while self._task_running:
             await self.node.task_ended.park()
-        self._drop_execution()
+        self.unload()
         self._leave(error)
 
     # -- the task -------------------------------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ class Worker:
         except WorldError as error:  # the log cannot be written any more
             self._break(error)
         except BaseException:
-            self._drop_execution()
+            self.unload()
             raise
         finally:
             self._scope = None
@@ -359,7 +360,7 @@ class Worker:
         else:
             self.complete(invocation.function, value, response)
         if self.create.ephemeral:
-            self._drop_execution()
+            self.unload()
 
     def _announce(self, invocation: Invocation) -> None:
         self.current_key = invocation.key
@@ -388,7 +389,7 @@ class Worker:
 
     def _interrupted(self) -> bool:
         """The execution was cancelled; True when it is to be replayed at once."""
-        self._drop_execution()
+        self.unload()
         again = self._restart_asked and not self.gone and not self.state.interrupted
         if again:
             self.append(e.Restart(self.now_ns()))
@@ -396,7 +397,7 @@ class Worker:
 
     def _suspend(self, suspended: Suspended) -> bool:
         """Unload until a timer or a promise wakes the worker. True when the promise was completed meanwhile."""
-        self._drop_execution()
+        self.unload()
         wake_ns = suspended.wake_ns
         if wake_ns is None and self.promises.was_completed_meanwhile():
             return True
@@ -409,7 +410,7 @@ class Worker:
 
     def _exit(self, exited: GuestExited) -> bool:
         """Record the end. True when the worker goes on nevertheless: an ephemeral one ends with every invocation anyway."""
-        self._drop_execution()
+        self.unload()
         if self.create.ephemeral:
             return self._refuse_current(exited)
         keys = self._open_keys()
@@ -426,7 +427,7 @@ class Worker:
 
     async def _fail(self, failure: WorkerFailure) -> bool:
         """Record the failure; True when it is to be tried again, after the policy's delay."""
-        self._drop_execution()
+        self.unload()
         delay = None
         if not self.create.ephemeral:
             sample = int.from_bytes(self.node.random_bytes(4), "big") / 2**32
@@ -456,7 +457,7 @@ class Worker:
         self.writer.abandon(error)
         if self._scope is not None:
             self._scope.cancel()
-        self._drop_execution()
+        self.unload()
         self._leave(error)
         self.node.broken(self, error)
 
@@ -464,10 +465,10 @@ class Worker:
         """Nobody shall wait for this object any more."""
         self.waiters.settle(self.waiters.keys(), None, error)
         self.promises.release()
-        if self._events is not None:
-            self._events.close()
+        self.close_events()
 
-    def _drop_execution(self) -> None:
+    def unload(self) -> None:
+        """Drop the instance; the log remembers."""
         execution, self._execution = self._execution, None
         if execution is not None:
             execution.close()

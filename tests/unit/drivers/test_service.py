@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.lowlevel
 
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.errors import (
+    Draining,
     FunctionNotFound,
     GuestTrapped,
     Overloaded,
@@ -414,3 +416,25 @@ async def test_listing_pages_over_workers_in_memory_and_on_disk(counter, autojum
         rest = await client.workers(component, count=3, cursor=first.cursor)
         assert [w.worker.name for w in rest.workers] == ["w3", "w4"]
         assert rest.cursor is None
+
+
+async def test_draining_waits_for_work_and_sends_listeners_home(counter, autojump_clock):
+    async with counter.node() as client:
+        component = await added(client, counter)
+        seen = []
+        async with trio.open_nursery() as nursery:
+
+            async def listen():
+                async with client.connect(WorkerId(component, "w")) as events:
+                    seen.extend([event.kind async for event in events])
+
+            await client.create_worker(WorkerId(component, "w"))
+            nursery.start_soon(listen)
+            await trio.lowlevel.checkpoint()
+            await client.enqueue(component, "w", "nap", [3], idempotency_key="nap")
+            begun = trio.current_time()
+            await client.drain(10)
+            assert trio.current_time() - begun == pytest.approx(3, abs=0.1)
+        assert seen[-1] == "invocation-finished"
+        with pytest.raises(Draining):
+            await invoke(client, component, "w", "get")
