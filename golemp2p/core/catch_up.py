@@ -40,6 +40,7 @@ class CatchUp:
         "_queue",
         "_source",
         "_state",
+        "_tries",
         "_wanted",
     )
 
@@ -59,6 +60,7 @@ class CatchUp:
         self._asked: dict[Key, None] = {}
         self._due_ns: int | None = None
         self._delay_ns = self._state.limits.retry_ns
+        self._tries = 0
 
     def offered(self, source: bytes, base: Base, now_ns: int) -> None:
         """The primary has compacted what this replica lacks, or this replica is new."""
@@ -78,6 +80,11 @@ class CatchUp:
         self._ask_again(now_ns)
         self._finish()
 
+    def cancel(self) -> None:
+        """The primary that offered its base is none any more. What was fetched stays fetched."""
+        if self._base is not None:
+            self._clear()
+
     def repair(self, source: bytes, now_ns: int) -> None:
         """Fetch the damaged logs from ``source``, up to where this replica's own heads say they end."""
         state = self._state
@@ -85,9 +92,10 @@ class CatchUp:
         self._source = source
         self._has_manifest = True
         for log in state.damaged_logs:
-            head = state.log.heads.head(log, at=state.log.commit)
+            head = state.log.heads.base.get(log)
             if head is not None:
-                self._want(log, head)
+                self._wanted[log] = head
+                self._queue.append(log)
         state.persist(refetch=state.damaged_logs)
         self._have.update(dict.fromkeys(state.damaged_logs, EMPTY_LOG))
         self._ask_again(now_ns)
@@ -131,7 +139,10 @@ class CatchUp:
         wanted = self._wanted[log]
         taken = self._check(log, reached, wanted, answer.segments)
         if taken is None:
+            is_own = log not in self._have
             self._refetch(log, reached)
+            if not is_own:
+                return  # the source cannot be right now; the timer asks again
         elif taken:
             self._have[log] = Head(taken[-1].first + taken[-1].count, taken[-1].hash)
             self._state.persist(fetched=tuple(taken))
@@ -165,14 +176,18 @@ class CatchUp:
 
     def _progressed(self, now_ns: int) -> None:
         self._delay_ns = self._state.limits.retry_ns
+        self._tries = 0
         self._due_ns = now_ns + self._delay_ns
         self._ask_segments()
         self._finish()
 
     def _ask_again(self, now_ns: int) -> None:
         """Ask for everything that is missing and not known to be under way."""
-        for log in self._asked:
-            self._queue.append(log)
+        if self._base is None:  # a damaged log that was deleted meanwhile needs no repair
+            for log in [log for log in self._wanted if log not in self._state.log.heads.base]:
+                del self._wanted[log]
+        pending = dict.fromkeys((*self._queue, *self._asked))
+        self._queue = deque(log for log in pending if log in self._wanted)
         self._asked.clear()
         if not self._has_manifest:
             self._ask_manifest()
@@ -193,7 +208,8 @@ class CatchUp:
                 self._refetch(log, reached)
                 reached = EMPTY_LOG
             self._asked[log] = None
-            self._state.send(self._source, FetchSegments(log, reached.tail, wanted.tail))
+            position = 0 if self._base is None else self._base.position
+            self._state.send(self._source, FetchSegments(position, log, reached.tail, wanted.tail))
 
     def _finish(self) -> None:
         if not self._has_manifest or self._queue or self._asked:
@@ -202,6 +218,8 @@ class CatchUp:
         source, base, wanted = self._source, self._base, self._wanted
         self._clear()
         assert source is not None, "somebody was asked"
+        if base is not None and base.position <= state.log.commit and not state.log.is_blank:
+            return  # overtaken by a primary that had what was missing
         if base is None:
             repaired, state.damaged_logs = state.damaged_logs, ()
             for log in repaired:
@@ -221,6 +239,11 @@ class CatchUp:
 
     def on_time(self, now_ns: int) -> None:
         if self._source is None or self._due_ns is None or now_ns < self._due_ns:
+            return
+        self._tries += 1
+        if self._tries > self._state.limits.catch_up_tries_max:
+            self._state.notice("catch-up-abandoned", peer=self._source)
+            self._clear()
             return
         self._delay_ns = min(2 * self._delay_ns, self._state.limits.retry_max_ns)
         self._ask_again(now_ns)

@@ -52,11 +52,11 @@ def next_configuration(
     if current.is_joint:
         raise InvalidState("the voters of this shard are being changed; one change at a time")
     wanted = Configuration(tuple(voters), tuple(learners))
-    keys = {member.public_key for member in wanted.members}
     if len(voters) not in VOTERS_COUNTS or len(learners) > LEARNERS_MAX:
         raise InvalidState(f"a shard has 1, 3 or 5 voters and up to {LEARNERS_MAX} learners")
-    if len(keys) != len(voters) + len(learners):
-        raise InvalidState("a node is named twice")
+    is_repeated = len(set(wanted.members)) != len(voters) + len(learners)
+    if is_repeated or any(len({m.public_key for m in group}) != len(group) for group in (voters, learners)):
+        raise InvalidState("a node is named twice")  # but it may learn with a new store while its lost one still is a voter
     if not joint or sorted(voters) == sorted(current.voters):
         return wanted
     return Configuration(current.voters, wanted.learners, wanted.voters)

@@ -55,9 +55,10 @@ def _is_signed(entry: Entry, configuration: Configuration, notary: Notary) -> bo
 
 
 def is_elected(election: Election, term: int, configuration: Configuration, notary: Notary) -> bool:
-    """Whether ``election`` proves that its primary won ``term`` in ``configuration``."""
-    if election.configuration != configuration or election.primary not in configuration.electors:
+    """Whether ``election`` proves that its primary won ``term`` in ``configuration``. The primary need not be of the electors: it may
+    be leaving."""
+    if election.configuration != configuration:
         return False
     primary = election.primary.public_key
-    voted = {voter for voter, signature in election.votes if notary.is_vote(term, primary, voter, signature)}
-    return is_quorum(configuration, [member for member in configuration.electors if member.public_key in voted])
+    voted = [voter for voter, vote in election.votes if notary.is_vote(term, primary, voter.public_key, vote)]
+    return is_quorum(configuration, voted)

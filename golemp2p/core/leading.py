@@ -18,7 +18,7 @@ from golemp2p.core.replica_effects import StartServing, StopServing
 from golemp2p.core.replica_state import ReplicaState
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import Append, Appended, Offer, TakeOver
-from golemp2p.model.replication import Branch, Content, Election, Entry, LogSegment, Member
+from golemp2p.model.replication import Branch, Configuration, Content, Election, Entry, LogSegment, Member
 
 
 class Leading:
@@ -67,6 +67,8 @@ class Leading:
         signature = b"" if signs_itself else state.notary.sign_entry(entry_hash)
         log.append(Entry(position, state.term, log.last_hash, author, content, signature, entry_hash))
         self._track()
+        if content.__class__ is Configuration:
+            self._refresh("no-majority")
         return position
 
     def _track(self) -> None:
@@ -98,7 +100,7 @@ class Leading:
         state = self._state
         log = state.log
         limits = state.limits
-        if member.public_key in state.suspected:
+        if member.public_key in state.suspected or progress.is_gone:
             return
         if progress.wants_base or progress.next <= log.base.position:
             progress.wants_base = True
@@ -124,6 +126,7 @@ class Leading:
     def appended(self, sender: Member, answer: Appended, now_ns: int) -> None:
         state = self._state
         member = state.known_as(state.log.configuration, sender)
+        self._note_store(member)
         progress = self.progress.get(member)
         if progress is None or answer.position > state.log.last_position:
             return  # nobody holds more of a term than its primary
@@ -136,6 +139,17 @@ class Leading:
         if state.leading is self:
             self._ship(member, progress, now_ns)
             self._take_over()
+
+    def _note_store(self, member: Member) -> None:
+        """A node has one store at a time: whatever it had under another id is lost (S9)."""
+        for other, progress in self.progress.items():
+            is_gone = other.public_key == member.public_key and other != member
+            if is_gone and not progress.is_gone:
+                progress.due_ns = None
+                self._state.notice("store-replaced", peer=other.public_key, store_id=other.store_id)
+                progress.is_gone = True
+            elif other == member:
+                progress.is_gone = False
 
     def advance(self, now_ns: int) -> None:
         """Commit what a quorum holds durably, by way of an entry of this term (S5)."""

@@ -18,7 +18,8 @@ from golemp2p.model.messages_shard import Appended, Refusal
 @dataclass(slots=True)
 class Progress:
     """``in_flight``: (first, last) positions of each unanswered append, oldest first. ``due_ns``: when to send again what nobody
-    answered; ``None`` while nothing is under way. ``damaged``: it has the entries but must not be counted (S9)."""
+    answered; ``None`` while nothing is under way. ``damaged``: it has the entries but must not be counted (S9).
+    ``is_gone``: its node answers with another store, so nothing is sent to this one any more."""
 
     next: int
     delay_ns: int
@@ -26,6 +27,7 @@ class Progress:
     match: int = 0
     probing: bool = True
     damaged: bool = False
+    is_gone: bool = False
     offered: bool = False
     due_ns: int | None = None
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)
@@ -65,6 +67,12 @@ class Progress:
             self.match = 0
             self.wants_base = True
             self.in_flight.clear()
+            return
+        if answer.refusal is Refusal.DAMAGED:  # said unasked: it is back, with less than it had
+            self.match = min(self.match, answer.hint)
+            self.next = min(self.next, answer.hint + 1)
+            self.in_flight.clear()
+            self.probing = True
             return
         if answer.refusal not in (Refusal.BEHIND, Refusal.CONFLICT):
             return

@@ -37,6 +37,7 @@ from golemp2p.model.ids import Key
 from golemp2p.model.messages_shard import (
     Append,
     Appended,
+    AskPrimary,
     FetchedSegments,
     FetchManifest,
     FetchSegments,
@@ -44,6 +45,7 @@ from golemp2p.model.messages_shard import (
     Offer,
     Refusal,
     RequestVote,
+    Resigned,
     ShardMessage,
     TakeOver,
     Voted,
@@ -139,6 +141,9 @@ class Replica:
         state.suspected.pop(peer, None)
         if state.leading is not None:
             state.leading.liveness_changed(peer, now_ns)
+        elif state.abstains and not state.log.is_blank:
+            last = state.log.last_position
+            state.send(peer, Appended(last, Refusal.DAMAGED, last, True))  # if it is the primary, it repairs this replica
         return self._taken()
 
     def repair(self, source: bytes, now_ns: int) -> list[Effect]:
@@ -323,6 +328,7 @@ class Replica:
                 state.send(sender, Appended(body.previous_position, Refusal.OLD_TERM, 0, state.abstains))
             return
         if message.term > state.term:
+            self._catch_up.cancel()
             state.adopt(message.term, "higher-term")
         if state.primary not in (None, sender):
             state.notice("protocol-violation", peer=sender, reason="second-primary")
@@ -342,26 +348,40 @@ class Replica:
         state = self._state
         body = message.body
         is_trial = isinstance(body, Voted) and body.trial
-        if message.term > state.term and not is_trial:
-            if member not in state.log.configuration.members:
-                return
+        is_member = member in state.log.configuration.members
+        if message.term > state.term and is_member and not is_trial:
             state.adopt(message.term, "higher-term")
         leading = state.leading
         match body:
             case Voted():
                 self._voting.voted(member, message, body, now_ns)
-            case Appended() if leading is not None and message.term == state.term:
+            case Appended() if leading is not None and (message.term == state.term or body.refusal is Refusal.DAMAGED):
                 leading.appended(member, body, now_ns)
+            case AskPrimary():
+                if leading is None:
+                    state.send(member.public_key, Resigned())
+            case Resigned():
+                if state.primary == member.public_key and message.term >= state.term:
+                    state.primary = None
             case FetchManifest():
                 self._send_manifest(member.public_key, body)
             case FetchSegments():
-                state.effects.append(ReadSegments(member.public_key, state.shard, body.log, body.first, body.tail))
+                self._read_segments(member.public_key, body)
             case ManifestPage():
                 self._catch_up.page(member.public_key, body, now_ns)
             case FetchedSegments():
                 self._catch_up.segments(member.public_key, body, now_ns)
             case _:
                 pass
+
+    def _read_segments(self, peer: bytes, request: FetchSegments) -> None:
+        state = self._state
+        position = state.log.base.position
+        if request.position in (0, position):
+            read = ReadSegments(peer, state.shard, request.position, request.log, request.first, request.tail)
+            state.effects.append(read)
+        elif state.leading is not None:
+            state.send(peer, Offer(state.log.base))
 
     def _send_manifest(self, peer: bytes, request: FetchManifest) -> None:
         """A page of the heads as of the base. Somebody who asks for an older base is offered the new one by the primary."""

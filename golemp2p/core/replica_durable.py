@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from golemp2p.core.replica_effects import ReplicaRecord, ReplicaWrite
+from golemp2p.core.replica_effects import ReadSegments, ReplicaRecord, ReplicaWrite
 from golemp2p.model.ids import Key
 from golemp2p.model.replication import BLANK_BASE, Base, Deletion, Entry, Head, LogSegment, Member, base_at_birth
 
@@ -62,6 +62,14 @@ class ReplicaDurable:
                 segments.append(content)
         return [segment for segment in segments if first <= segment.first < tail]
 
+    def read_for(self, request: ReadSegments) -> list[LogSegment]:
+        """What to answer to ``request``."""
+        if request.position == 0:
+            return self.read(request.log, request.first, request.tail)
+        if request.position != self.base.position:
+            return []
+        return [s for s in self.history.get(request.log, ()) if request.first <= s.first < request.tail]
+
     def staged_heads(self) -> dict[Key, Head]:
         """Where the fetched segments of each log end."""
         return {
@@ -72,8 +80,8 @@ class ReplicaDurable:
 
     def _repair(self, log: Key, segments: list[LogSegment]) -> None:
         """The part up to the base comes from ``segments``; what the shard's own entries hold was checked with them."""
-        head = self.heads.get(log)
-        self.history[log] = [segment for segment in segments if head is not None and segment.first < head.tail]
+        if log in self.heads:
+            self.history[log] = segments
 
     def _install(self, base: Base, heads: tuple[tuple[Key, Head | None], ...]) -> None:
         history: dict[Key, list[LogSegment]] = {}

@@ -72,10 +72,12 @@ class StopServing:
 @dataclass(frozen=True, slots=True)
 class ReadSegments:
     """Read durable segments of ``log`` from index ``first`` up to ``tail`` and send them to ``peer`` as ``FetchedSegments``
-    (as many as one message holds; none if they are not there)."""
+    (as many as one message holds; none if they are not there). ``position`` > 0: as of the base there, if that still is the
+    durable base; a log deleted since is still to be read. 0: as the log is now."""
 
     peer: bytes
     shard: int
+    position: int
     log: Key
     first: int
     tail: int

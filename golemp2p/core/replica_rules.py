@@ -41,4 +41,5 @@ class Limits:
     retry_ns: int = 200 * MILLISECOND_NS  # first resend of what nobody answered; doubles up to the next
     retry_max_ns: int = 2_000 * MILLISECOND_NS
     campaign_tries_max: int = 4
+    catch_up_tries_max: int = 8  # in a row without an answer; the primary's next offer, or the next repair, starts again
     hand_over_ns: int = 1_000 * MILLISECOND_NS  # a hand-over not taken up by then is called off

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from golemp2p.core.configuration import is_quorum
 from golemp2p.core.leading import Leading
 from golemp2p.core.replica_state import ReplicaState, Role
-from golemp2p.model.messages_shard import Refusal, RequestVote, ShardMessage, Voted
+from golemp2p.model.messages_shard import AskPrimary, Refusal, RequestVote, ShardMessage, Voted
 from golemp2p.model.replication import Election, Member
 
 
@@ -44,12 +44,20 @@ class Voting:
     def campaign(self, now_ns: int, *, hand_over: bool = False) -> None:
         """Try to become primary. Does nothing where that cannot be right: damaged, no elector, primary already."""
         state = self._state
-        if state.abstains or not state.is_elector or state.role is Role.PRIMARY:
+        if state.abstains or not self._may_campaign() or state.role is Role.PRIMARY:
             state.notice("campaign-refused", damaged=state.damaged)
             return
         state.step_down("campaign")
         alone = is_quorum(state.log.configuration, [self._self()])
         self._start(now_ns, trial=not (alone or hand_over), hand_over=hand_over)
+
+    def _may_campaign(self) -> bool:
+        """An elector; or one that is being removed, as long as it does not know the removal committed: it may be the only one whose
+        log is up to date (thesis, 4.2.2)."""
+        state = self._state
+        log = state.log
+        is_leaving = log.configuration_position > log.commit and state.me in log.configuration_before.electors
+        return state.is_elector or is_leaving
 
     def _self(self) -> Member:
         return self._state.known_as(self._state.log.configuration, self._state.me)
@@ -80,7 +88,8 @@ class Voting:
     def _unheard(self, campaign: Campaign) -> list[Member]:
         myself = self._self()
         electors = campaign.request.configuration.electors
-        return [m for m in electors if m != myself and m not in campaign.votes and m not in campaign.refused]
+        refused = [m for m, refusal in campaign.refused.items() if refusal is not Refusal.PRIMARY_ALIVE]  # that one may change
+        return [m for m in electors if m != myself and m not in campaign.votes and m not in refused]
 
     def _request(self, campaign: Campaign) -> None:
         for member in self._unheard(campaign):
@@ -102,6 +111,8 @@ class Voting:
         if refusal is None and term > state.term and not body.trial:
             state.adopt(term, "higher-term")
         refusal = refusal or self._unable(candidate, term, body)
+        if refusal is Refusal.PRIMARY_ALIVE and state.primary is not None and state.leading is None:
+            state.send(state.primary, AskPrimary())
         if refusal is not None or body.trial:
             state.send(key, Voted(term, body.trial, refusal, b""))
             return
@@ -123,7 +134,7 @@ class Voting:
         if state.known_as(body.configuration, state.me) not in electors:
             return Refusal.NOT_A_VOTER
         is_outdated = body.configuration_position <= state.log.configuration_position and not state.log.is_blank
-        if candidate not in electors or (is_outdated and candidate not in own.electors):
+        if candidate not in own.electors and (is_outdated or candidate not in electors):
             return Refusal.NOT_A_MEMBER
         is_primary = candidate.public_key == state.primary  # it was: it knows best that it is no more
         if state.rules.stickiness and not body.hand_over and not is_primary and state.holds_primary_alive():
@@ -167,7 +178,8 @@ class Voting:
         if campaign.trial:
             self._start(now_ns, trial=False, hand_over=campaign.hand_over)
             return
-        votes = tuple(sorted((member.public_key, vote) for member, vote in campaign.votes.items()))
+        electors = campaign.request.configuration.electors
+        votes = tuple(sorted((member, vote) for member, vote in campaign.votes.items() if member in electors))
         state.campaign = None
         state.role = Role.PRIMARY
         state.primary = state.me.public_key

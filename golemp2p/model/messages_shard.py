@@ -1,11 +1,14 @@
 """What the replicas of a shard tell each other. Every message is a ``ShardMessage`` around one of the bodies.
 
-candidate --RequestVote--> voter --Voted--> candidate
-primary --Append--> follower --Appended--> primary
-primary --TakeOver--> follower                               hand-over: campaign now, although I am alive
-primary --Offer--> follower                                  what you lack is compacted away: take my base
-follower --FetchManifest--> primary --ManifestPage--> follower
-follower --FetchSegments--> any replica --FetchedSegments--> follower
+    candidate --RequestVote--> voter --Voted--> candidate
+    voter --AskPrimary--> whom it holds for the primary --Resigned--> voter     so that nobody sticks to one that resigned
+    primary --Append--> follower --Appended--> primary
+    primary --TakeOver--> follower                               hand-over: campaign now, although I am alive
+    primary --Offer--> follower                                  what you lack is compacted away: take my base
+    follower --FetchManifest--> primary --ManifestPage--> follower
+    follower --FetchSegments--> any replica --FetchedSegments--> follower
+
+Any of them may be lost, repeated, or overtaken by others.
 """
 
 from __future__ import annotations
@@ -56,6 +59,16 @@ class Voted:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPrimary:
+    """Somebody campaigns against you: are you still primary? Unanswered if so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resigned:
+    """The sender is not primary of its term."""
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
     """``entries`` follow the entry at ``previous_position``, which has this term and hash. ``commit``: the primary's."""
 
@@ -82,7 +95,7 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    pass
+    """Campaign now, although your primary is alive: it wants it so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +121,10 @@ class ManifestPage:
 
 @dataclass(frozen=True, slots=True)
 class FetchSegments:
-    """Segments of ``log`` from index ``first`` up to ``tail`` (exclusive); the answer may hold fewer."""
+    """Segments of ``log`` from index ``first`` up to ``tail`` (exclusive) as of the base at ``position``; the answer may hold fewer.
+    ``position`` 0: as the log is now."""
 
+    position: int
     log: Key
     first: int
     tail: int
@@ -123,7 +138,18 @@ class FetchedSegments:
 
 
 Body: TypeAlias = (
-    RequestVote | Voted | Append | Appended | TakeOver | Offer | FetchManifest | ManifestPage | FetchSegments | FetchedSegments
+    RequestVote
+    | Voted
+    | AskPrimary
+    | Resigned
+    | Append
+    | Appended
+    | TakeOver
+    | Offer
+    | FetchManifest
+    | ManifestPage
+    | FetchSegments
+    | FetchedSegments
 )
 
 

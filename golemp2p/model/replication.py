@@ -86,11 +86,11 @@ class LogSegment:
 
 @dataclass(frozen=True, slots=True)
 class Election:
-    """``primary`` won the entry's term in ``configuration``; ``votes`` are (voter's public key, signature)."""
+    """``primary`` won the entry's term in ``configuration``; ``votes`` are (voter, its signature)."""
 
     primary: Member
     configuration: Configuration
-    votes: tuple[tuple[bytes, bytes], ...]
+    votes: tuple[tuple[Member, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class ReplicaChecks:
         self.synced_entries: dict[Any, set[tuple[int, bytes]]] = {}
         self.leading: dict[bytes, int] = {}
         self.commit: dict[bytes, int] = {}
+        self.opened: dict[int, tuple[int, bytes]] = {}  # term -> position and hash of its election
         self.is_forced = False
 
     def started(self, node: Any) -> None:
@@ -101,12 +102,15 @@ class ReplicaChecks:
         if isinstance(content, LogSegment):
             demand(content.author == entry.author and notary.is_segment_signed(content), "signature")
         elif isinstance(content, Election):
-            genuine = all(notary.is_vote(entry.term, entry.author, voter, vote) for voter, vote in content.votes)
+            votes = content.votes
+            genuine = all(notary.is_vote(entry.term, entry.author, voter.public_key, vote) for voter, vote in votes)
             demand(genuine, "signature")
         elif isinstance(content, Branch):
             self.is_forced = True
         else:
             demand(notary.is_entry_signed(entry.hash, entry.signature, entry.author), "signature")
+        if isinstance(content, Election | Branch):
+            self.opened[entry.term] = entry.position, entry.hash
         if isinstance(content, Configuration):
             self.configuration(node, entry, log.configuration_at(entry.position - 1))
 
@@ -146,15 +150,15 @@ class ReplicaChecks:
             demand(is_quorum(configuration, holders), "committed without a durable majority")
 
     def serving(self, node: Any, term: int) -> None:
-        log = node.replica.log
-        opened = [e for e in log.entries if e.term == term and isinstance(e.content, Election | Branch)]
-        is_done = any(self.done.get(e.position, (b"", 0))[0] == e.hash for e in opened)
-        demand(is_done, "serves before its election is committed")
+        position, entry_hash = self.opened.get(term, (0, b""))
+        demand(self.done.get(position, (b"", 0))[0] == entry_hash, "serves before its election is committed")
 
     # -- every step
 
     def after(self, node: Any) -> None:
         replica = node.replica
+        if replica is not None and replica.log.last >= node.must_reach:
+            node.must_reach = (0, 0)  # repaired
         if replica is None or replica.role is not Role.PRIMARY:
             self.leading.pop(node.key, None)
             return

@@ -238,7 +238,7 @@ class World:
             elif isinstance(effect, StartServing):
                 self.checks.serving(node, effect.term)
             elif isinstance(effect, ReadSegments):
-                found = tuple(node.durable.read(effect.log, effect.first, effect.tail)[:2])
+                found = tuple(node.durable.read_for(effect)[:2])
                 answer = FetchedSegments(effect.log, effect.first, found)
                 assert node.replica is not None
                 message = ShardMessage(7, node.replica.log.branch, node.replica.term, node.member.store_id, answer)
@@ -268,9 +268,9 @@ class World:
         return [name for name, notice in self.notices if notice.name == event]
 
 
-def founded(names: str = "ABC", rules: Rules | None = None, limits: Limits | None = None) -> World:
-    """A settled shard whose voters are all of ``names`` (1, 3 or 5), primary the first."""
-    world = World(names, rules, limits)
+def founded(names: str = "ABC", rules: Rules | None = None, limits: Limits | None = None, others: str = "") -> World:
+    """A settled shard whose voters are all of ``names`` (1, 3 or 5), primary the first. ``others`` are no members yet."""
+    world = World(names + others, rules, limits)
     world.call(names[0], "campaign")
     world.settle()
     if len(names) > 1:
