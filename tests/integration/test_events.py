@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from asking import Call, path, post
+from asking import Call, path, post, unless
 from httpx_ws import WebSocketDisconnect, WebSocketSession, WebSocketUpgradeError, connect_ws
 
 FRAME_TIMEOUT_S = 30.0
@@ -17,6 +17,11 @@ FRAME_TIMEOUT_S = 30.0
 
 @contextmanager
 def connected(node, component: str, worker: str) -> Iterator[WebSocketSession]:
+    """Connected to a worker, which is made if it does not exist."""
+    unless(
+        ("worker-already-exists", "component-not-found"),
+        lambda: post(node, f"/v1/components/{component}/workers", {"name": worker, "args": [], "env": {}}),
+    )
     with httpx.Client() as client, connect_ws(f"{node.url}{path(component, worker, '/connect')}", client) as socket:
         yield socket
 
@@ -101,6 +106,13 @@ def test_deleting_the_worker_ends_the_stream(node, components, worker):
 
 
 def test_errors_come_before_the_upgrade(node, components):
+    with (
+        httpx.Client() as client,
+        pytest.raises(WebSocketUpgradeError) as caught,
+        connect_ws(f"{node.url}{path(components['counter'], 'nobody', '/connect')}", client),
+    ):
+        pass
+    assert caught.value.response.status_code == 404
     with pytest.raises(WebSocketUpgradeError) as caught, connected(node, "00000000-0000-4000-8000-000000000000", "w"):
         pass
     assert caught.value.response.status_code == 404
