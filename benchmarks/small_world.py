@@ -10,14 +10,18 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from random import Random
 from typing import Any, Protocol
 
+from golemp2p.core.dht import Dht, Dial, NodesFound, distance
 from golemp2p.core.effects import Send
+from golemp2p.core.lookup import LookupProfile
 from golemp2p.core.membership import Membership
 from golemp2p.core.membership_profile import LAN, MS, MembershipProfile
+from golemp2p.model.dht import DhtRecord
+from golemp2p.model.ids import NodeId
 from golemp2p.model.membership import Member, NodeRecord, Removal, Status
 
 FAKE = b"fake" * 16
@@ -112,13 +116,16 @@ class Trust:
     def ordered(self, removal: Removal) -> bool:
         return removal.signature == FAKE
 
+    def is_genuine(self, record: DhtRecord) -> bool:
+        return not isinstance(record, NodeRecord) or self.admits(record)
+
 
 def key_of(number: int) -> bytes:
     return blake2b(number.to_bytes(4, "big"), digest_size=32).digest()
 
 
 def record_of(number: int, *, weight: int = 1, domain: str = "", incarnation: int = 0) -> NodeRecord:
-    address = f"203.{number >> 16}.{number >> 8 & 255}.{number & 255}:9882"
+    address = f"{20 + (number >> 16)}.{number >> 8 & 255}.{number & 255}.1:9882"  # a subnet of its own
     return NodeRecord(key_of(number), bytes(16), (address,), weight, domain, incarnation)
 
 
@@ -174,3 +181,95 @@ def false_positives(seed: int, count: int, loss: float, duration_ns: int) -> tup
     world.run(duration_ns)
     changes = [effect.member.status for _, _, effect in world.seen if hasattr(effect, "member")]
     return changes.count(Status.SUSPECT), changes.count(Status.DEAD)
+
+
+class Walker:
+    """A DHT node in a ``World``: senders are known by their records, as after a handshake."""
+
+    def __init__(self, number: int, book: dict[bytes, NodeRecord], dice: Random, profile: LookupProfile) -> None:
+        self.record = Trust().sign(record_of(number))
+        self._book = book
+        book[self.record.public_key] = self.record
+        self.dht = Dht(self.record, Trust(), dice, profile)
+
+    def receive(self, sender: bytes, message: Any, now_ns: int) -> list[Any]:
+        record = self._book[sender]
+        return self.carry([*self.dht.contacted(record, now_ns), *self.dht.receive(record, message, now_ns)])
+
+    def on_time(self, now_ns: int) -> list[Any]:
+        return self.carry(self.dht.on_time(now_ns))
+
+    def next_due_ns(self) -> int | None:
+        return self.dht.next_due_ns()
+
+    def carry(self, effects: list[Any]) -> list[Any]:
+        return [Send(e.record.public_key, e.message) if isinstance(e, Dial) else e for e in effects]
+
+
+def dht(seed: int, count: int, profile: LookupProfile | None = None) -> tuple[World, list[Walker]]:
+    """A DHT whose nodes joined one after another, each by looking itself up through one that was there."""
+    world = World(seed)
+    book: dict[bytes, NodeRecord] = {}
+    walkers = [Walker(number, book, Random(world.dice.random()), profile or LookupProfile()) for number in range(count)]
+    for number, walker in enumerate(walkers):
+        key = walker.record.public_key
+        world.add(key, walker)
+        if number:
+            known = walkers[world.dice.randrange(number)].record
+            walker.dht.contacted(known, world.now_ns)
+            walk(world, walker, NodeId.of(key).digest)
+    return world, walkers
+
+
+def walk(world: World, walker: Walker, target: bytes) -> NodesFound:
+    """One lookup, to its end."""
+    world.seen.clear()
+    _, effects = walker.dht.find_node(target, world.now_ns)
+    world.settle(walker.record.public_key, walker.carry(effects))
+
+    def found() -> bool:
+        return any(isinstance(effect, NodesFound) for _, _, effect in world.seen)
+
+    assert found() or world.run(120_000 * MS, found), "a lookup that never ends"
+    return next(effect for _, _, effect in world.seen if isinstance(effect, NodesFound))
+
+
+@dataclass(frozen=True, slots=True)
+class Walks:
+    """Figures of lookups: means, the 99th percentile of the duration, and what was wrong with the results."""
+
+    hops: float
+    rpcs: float
+    duration_ms: float
+    duration_p99_ms: float
+    dead_found: int
+    missed: float
+    """Share of the true k closest live nodes that were not found."""
+
+
+def walks(seed: int, count: int, dead_share: float, lookups: int, profile: LookupProfile | None = None) -> Walks:
+    world, walkers = dht(seed, count, profile)
+    world.stopped = {walker.record.public_key for walker in world.dice.sample(walkers, int(count * dead_share))}
+    live = [walker for walker in walkers if walker.record.public_key not in world.stopped]
+    results, durations, dead, missed = [], [], 0, 0.0
+    for _ in range(lookups):
+        walker = world.dice.choice(live)
+        target = world.dice.randbytes(20)
+        start_ns = world.now_ns
+        result = walk(world, walker, target)
+        durations.append((world.now_ns - start_ns) / MS)
+        results.append(result)
+        keys = [record.public_key for record in result.nodes]
+        dead += sum(key in world.stopped for key in keys)
+        others = (other.record.public_key for other in live if other is not walker)
+        true = heapq.nsmallest(20, others, key=lambda key: distance(key, target))
+        missed += len(set(true) - set(keys)) / len(true)
+    durations.sort()
+    return Walks(
+        hops=sum(result.hops for result in results) / lookups,
+        rpcs=sum(result.rpcs for result in results) / lookups,
+        duration_ms=sum(durations) / lookups,
+        duration_p99_ms=durations[min(lookups - 1, lookups * 99 // 100)],
+        dead_found=dead,
+        missed=missed / lookups,
+    )
