@@ -26,7 +26,7 @@ LOGS_MAX = 1 << 20
 
 class CatchUp:
     """Idle while ``_source`` is ``None``. ``_wanted``: heads to reach; ``_queue``: logs of it not asked for yet; ``_asked``: logs under
-    way; ``_have``: how far each log has been fetched."""
+    way; ``_have``: start and end of what has been fetched of each log. It continues what is here, or starts at index 1."""
 
     __slots__ = (
         "_after",
@@ -44,7 +44,7 @@ class CatchUp:
         "_wanted",
     )
 
-    def __init__(self, state: ReplicaState, following: Following, staged: Mapping[Key, Head]) -> None:
+    def __init__(self, state: ReplicaState, following: Following, staged: Mapping[Key, tuple[Head, Head]]) -> None:
         self._state = state
         self._following = following
         self._have = dict(staged)
@@ -97,7 +97,7 @@ class CatchUp:
                 self._wanted[log] = head
                 self._queue.append(log)
         state.persist(refetch=state.damaged_logs)
-        self._have.update(dict.fromkeys(state.damaged_logs, EMPTY_LOG))
+        self._have.update(dict.fromkeys(state.damaged_logs, (EMPTY_LOG, EMPTY_LOG)))
         self._ask_again(now_ns)
         self._finish()
 
@@ -107,9 +107,17 @@ class CatchUp:
             self._queue.append(log)
 
     def _reached(self, log: Key) -> Head:
-        """How far ``log`` is here: fetched, or committed before."""
-        heads = self._state.log.heads
-        return self._have.get(log) or heads.head(log, at=self._state.log.commit) or EMPTY_LOG
+        """How far ``log`` is here: fetched, or committed before. Forgets what was fetched in vain."""
+        here = self._here(log)
+        start, end = self._have.get(log, (here, here))
+        if start not in (EMPTY_LOG, here):
+            del self._have[log]  # it does not continue what is here any more: that grew, was deleted, or damaged
+            self._state.persist(refetch=(log,))
+            return here
+        return end
+
+    def _here(self, log: Key) -> Head:
+        return self._state.log.heads.head(log, at=self._state.log.commit) or EMPTY_LOG
 
     def page(self, source: bytes, page: ManifestPage, now_ns: int) -> None:
         base = self._base
@@ -144,7 +152,8 @@ class CatchUp:
             if not is_own:
                 return  # the source cannot be right now; the timer asks again
         elif taken:
-            self._have[log] = Head(taken[-1].first + taken[-1].count, taken[-1].hash)
+            start = self._have.get(log, (reached, reached))[0]
+            self._have[log] = start, Head(taken[-1].first + taken[-1].count, taken[-1].hash)
             self._state.persist(fetched=tuple(taken))
         else:
             return  # the source has nothing of it now; the timer asks again
@@ -171,7 +180,7 @@ class CatchUp:
 
     def _refetch(self, log: Key, reached: Head) -> None:
         self._state.notice("refetch", log=log, tail=reached.tail)
-        self._have[log] = EMPTY_LOG
+        self._have[log] = EMPTY_LOG, EMPTY_LOG
         self._state.persist(refetch=(log,))
 
     def _progressed(self, now_ns: int) -> None:
@@ -215,6 +224,11 @@ class CatchUp:
         if not self._has_manifest or self._queue or self._asked:
             return
         state = self._state
+        changed = [log for log, head in self._wanted.items() if self._reached(log) != head]
+        if changed:  # what was here moved under it
+            self._queue.extend(changed)
+            self._ask_segments()
+            return
         source, base, wanted = self._source, self._base, self._wanted
         self._clear()
         assert source is not None, "somebody was asked"
@@ -227,11 +241,13 @@ class CatchUp:
             state.check_repaired()
             state.persist(repaired=repaired)
             return
+        kept_position = state.log.commit
         state.install(base, wanted)
         self._have = {}
         state.check_repaired()
         heads = tuple(wanted.items())
-        self._following.acknowledge(source, base.position, base=base, is_install=True, heads=heads)
+        install = {"base": base, "is_install": True, "kept_position": kept_position, "heads": heads}
+        self._following.acknowledge(source, base.position, **install)
         state.notice("base-installed", position=base.position, logs=len(heads))
 
     def next_due_ns(self) -> int | None:

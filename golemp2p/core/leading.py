@@ -160,7 +160,8 @@ class Leading:
         position = quorum_position(log.configuration, positions)
         if position <= log.commit or (state.rules.own_term_commit and log.term_at(position) != state.term):
             return
-        has_configuration = log.commit < log.configuration_position <= position
+        is_new = log.commit < log.configuration_position  # or a joint one inherited from the primary before
+        has_configuration = (is_new or log.configuration.is_joint) and log.configuration_position <= position
         state.commit(position)
         self._refresh("")
         if has_configuration:

@@ -347,7 +347,7 @@ class Replica:
         """Answers and questions, of any replica. A higher term counts if its sender is a member as far as this replica knows."""
         state = self._state
         body = message.body
-        is_trial = isinstance(body, Voted) and body.trial
+        is_trial = isinstance(body, Voted) and body.trial  # promises nothing, moves nothing
         is_member = member in state.log.configuration.members
         if message.term > state.term and is_member and not is_trial:
             state.adopt(message.term, "higher-term")
@@ -358,10 +358,10 @@ class Replica:
             case Appended() if leading is not None and (message.term == state.term or body.refusal is Refusal.DAMAGED):
                 leading.appended(member, body, now_ns)
             case AskPrimary():
-                if leading is None:
-                    state.send(member.public_key, Resigned())
+                if leading is None or message.term != state.term:
+                    state.send(member.public_key, Resigned(message.term))
             case Resigned():
-                if state.primary == member.public_key and message.term >= state.term:
+                if state.primary == member.public_key and body.term == state.term:
                     state.primary = None
             case FetchManifest():
                 self._send_manifest(member.public_key, body)

@@ -46,36 +46,37 @@ class ReplicaDurable:
                 self._repair(log, self.staged.pop(log, []))
             self.damaged_logs = tuple(log for log in self.damaged_logs if log not in write.repaired)
         if write.base is not None and write.is_install:
-            self._install(write.base, write.heads)
+            self._install(write)
         elif write.base is not None:
             self._compact(write.base, write.heads)
         self.entries.extend(write.entries)
 
-    def read(self, log: Key, first: int = 1, tail: int = 1 << 62) -> list[LogSegment]:
-        """The durable segments of ``log`` that begin in ``first`` .. ``tail - 1``, committed or not, in order."""
+    def read(self, log: Key, *, at: int | None = None) -> list[LogSegment]:
+        """The durable segments of ``log`` as of the entry at position ``at``; ``None``: as of the last, committed or not."""
         segments = list(self.history.get(log, ()))
         for entry in self.entries:
+            if at is not None and entry.position > at:
+                break
             content = entry.content
             if content.__class__ is Deletion and content.log == log:
                 segments = []
             elif content.__class__ is LogSegment and content.log == log:
                 segments.append(content)
-        return [segment for segment in segments if first <= segment.first < tail]
+        return segments
 
     def read_for(self, request: ReadSegments) -> list[LogSegment]:
         """What to answer to ``request``."""
-        if request.position == 0:
-            return self.read(request.log, request.first, request.tail)
-        if request.position != self.base.position:
+        if request.position not in (0, self.base.position):
             return []
-        return [s for s in self.history.get(request.log, ()) if request.first <= s.first < request.tail]
+        segments = self.history.get(request.log, []) if request.position else self.read(request.log)
+        return [s for s in segments if request.first < s.first + s.count and s.first < request.tail]
 
-    def staged_heads(self) -> dict[Key, Head]:
-        """Where the fetched segments of each log end."""
+    def staged_heads(self) -> dict[Key, tuple[Head, Head]]:
+        """Where the fetched segments of each log start and end."""
         return {
-            log: Head(segments[-1].first + segments[-1].count, segments[-1].hash)
-            for log, segments in self.staged.items()
-            if segments
+            log: (Head(part[0].first, part[0].previous_hash), Head(part[-1].first + part[-1].count, part[-1].hash))
+            for log, part in self.staged.items()
+            if part
         }
 
     def _repair(self, log: Key, segments: list[LogSegment]) -> None:
@@ -83,15 +84,19 @@ class ReplicaDurable:
         if log in self.heads:
             self.history[log] = segments
 
-    def _install(self, base: Base, heads: tuple[tuple[Key, Head | None], ...]) -> None:
+    def _install(self, write: ReplicaWrite) -> None:
+        assert write.base is not None, "an installation has a base"
         history: dict[Key, list[LogSegment]] = {}
-        for log, head in heads:
+        for log, head in write.heads:
             assert head is not None, "a manifest names the logs that are there"
             staged = self.staged.get(log, [])
-            kept = self.read(log, 1, min(staged[0].first if staged else head.tail, head.tail))
-            history[log] = [segment for segment in kept + staged if segment.first < head.tail]
-        self.base, self.history = base, history
-        self.heads = {log: head for log, head in heads if head is not None}
+            start = staged[0].first if staged else head.tail
+            kept = [segment for segment in self.read(log, at=write.kept_position) if segment.first < start]
+            history[log] = kept + staged
+            end = history[log][-1]
+            assert (end.first + end.count, end.hash) == head, "a log ends where the manifest says"
+        self.base, self.history = write.base, history
+        self.heads = {log: head for log, head in write.heads if head is not None}
         self.entries, self.staged = [], {}
 
     def _compact(self, base: Base, heads: tuple[tuple[Key, Head | None], ...]) -> None:

@@ -26,7 +26,8 @@ class ReplicaWrite:
     * ``truncate_from``: entries at this position and after are forgotten.
     * ``base``: entries up to its position leave the shard's log; their segments stay, as the logs. ``heads`` are the heads
       as of the base: those that changed (``None``: the log is deleted with its segments), or, with ``is_install``, all there
-      are; then the logs are what was fetched, and logs without a head are deleted.
+      are; then the logs are what was there up to ``kept_position``, continued by what was fetched, and logs without a head are
+      deleted.
     * ``fetched``: segments of logs that were fetched for a base to be installed; ``refetch``: what was kept or fetched of
       these logs is wrong, they start anew.
     * ``repaired``: logs whose damaged segments are replaced by what was fetched.
@@ -38,6 +39,7 @@ class ReplicaWrite:
     truncate_from: int | None = None
     base: Base | None = None
     is_install: bool = False
+    kept_position: int = 0
     heads: tuple[tuple[Key, Head | None], ...] = ()
     refetch: tuple[Key, ...] = ()
     fetched: tuple[LogSegment, ...] = ()

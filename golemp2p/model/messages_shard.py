@@ -14,26 +14,26 @@ Any of them may be lost, repeated, or overtaken by others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 from typing import TypeAlias
 
 from golemp2p.model.ids import Key
 from golemp2p.model.replication import Base, Configuration, Entry, Head, LogSegment
 
 
-class Refusal(Enum):
-    """Why a vote or an append was refused."""
+class Refusal(IntEnum):
+    """Why a vote or an append was refused. The numbers are what the wire carries."""
 
-    OLD_TERM = "old-term"
-    PRIMARY_ALIVE = "primary-alive"
-    DAMAGED = "damaged"  # "I cannot tell": the replica lost what it once acknowledged
-    NOT_A_VOTER = "not-a-voter"
-    NOT_A_MEMBER = "not-a-member"
-    BEHIND = "behind"  # the candidate's log, or the follower's
-    VOTED = "voted"
-    CONFLICT = "conflict"
-    VIOLATION = "violation"  # the sender broke the protocol
-    BLANK = "blank"  # the follower has nothing and needs the base first
+    OLD_TERM = 1
+    PRIMARY_ALIVE = 2
+    DAMAGED = 3  # "I cannot tell": the replica lost what it once acknowledged
+    NOT_A_VOTER = 4
+    NOT_A_MEMBER = 5
+    BEHIND = 6  # the candidate's log, or the follower's
+    VOTED = 7
+    CONFLICT = 8
+    VIOLATION = 9  # the sender broke the protocol
+    BLANK = 10  # the follower has nothing and needs the base first
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ class AskPrimary:
 
 @dataclass(frozen=True, slots=True)
 class Resigned:
-    """The sender is not primary of its term."""
+    """The sender is not primary of ``term``, in which it was asked."""
+
+    term: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,11 @@ def cast_vote(signer: Signer, *, mesh_id: bytes, shard: int, term: int, primary:
     return signer.public_key, signer.sign(_vote(mesh_id, shard, term, primary))
 
 
+def is_vote(signature: bytes, voter: bytes, *, mesh_id: bytes, shard: int, term: int, primary: bytes) -> bool:
+    """Whether ``signature`` is the vote of the holder of public key ``voter``."""
+    return is_signed(_vote(mesh_id, shard, term, primary), signature, voter)
+
+
 def make_certificate(
     *,
     mesh_id: bytes,

@@ -163,9 +163,9 @@ def encode(shape: Shape, value: Any, *, bytes_max: int) -> bytes:
     return data
 
 
-def decode(shape: Shape, data: bytes, *, what: str, bytes_max: int) -> Any:
+def decode(shape: Shape, data: bytes, *, what: str, bytes_max: int, depth_max: int = DEPTH_MAX) -> Any:
     """The value in ``data``. Raises ``DataDamaged`` naming ``what``."""
-    plain = cbor.loads(data, what=what, bytes_max=bytes_max, depth_max=DEPTH_MAX)
+    plain = cbor.loads(data, what=what, bytes_max=bytes_max, depth_max=depth_max)
     try:
         return shape.read(plain)
     except _Misfit as error:

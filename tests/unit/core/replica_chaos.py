@@ -15,7 +15,7 @@ from replica_world import LOGS, FakeNotary, World, founded, key_of, make_segment
 from golemp2p.core.replica_rules import Rules
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import Append
-from golemp2p.model.replication import Election, Entry, LogSegment, NoOp
+from golemp2p.model.replication import Configuration, Election, Entry, LogSegment, NoOp
 
 WEIGHTS = {
     "deliver": 100,
@@ -133,17 +133,23 @@ class Chaos:
         world = self.world
         if self.broken is not None:
             node = world.nodes[self.broken]
-            is_member = any(
-                node.key == m.public_key and m != node.member for name in self.running() for m in self.members_of(name)
-            )
+            electors = [member for configuration in self.configurations() for member in configuration.electors]
+            is_member = any(node.key == member.public_key and member != node.member for member in electors)
             if node.replica is None or node.must_reach > (0, 0) or is_member:
                 return False
             self.broken = None
-        return all(len(world[n].configuration.voters) >= 3 and not world[n].configuration.is_joint for n in self.running())
+        return all(len(c.voters) >= 3 and not c.is_joint for c in self.configurations() if c.voters)
 
-    def members_of(self, name: str) -> list[Any]:
-        log = self.world[name].log
-        return [*log.configuration.electors, *log.configuration_before.electors]
+    def configurations(self) -> list[Configuration]:
+        """The newest of every node, in memory and on disk, and those on their way."""
+        found = [self.world[name].configuration for name in self.running()]
+        for _, _, message in self.world.bag:
+            if isinstance(message.body, Append):
+                found += [entry.content for entry in message.body.entries if isinstance(entry.content, Configuration)]
+        for node in self.world.nodes.values():
+            held = [entry.content for entry in node.durable.entries if isinstance(entry.content, Configuration)]
+            found.append((held or [node.durable.base.configuration])[-1])
+        return found
 
     def lose_disk(self) -> None:
         self.break_disk(self.world.lose_disk)
@@ -152,10 +158,20 @@ class Chaos:
         self.break_disk(lambda name: self.world.damage(name, self.random.randrange(3)))
 
     def break_disk(self, act: Callable[[str], None]) -> None:
-        if len(self.running()) == len(self.names) and self.whole():
-            self.broken = self.random.choice(self.names)
+        """Aimed half of the time: then the node is back at once, the primary dies, and somebody wants to succeed it."""
+        if not self.whole():
+            return
+        self.broken = self.random.choice(self.names)
+        if self.broken in self.running():
             self.world.crash(self.broken)
-            act(self.broken)
+        primary = self.world.serving()
+        act(self.broken)
+        if primary is not None and self.random.random() < 0.5:
+            self.world.start(self.broken)
+            self.world.crash(primary)
+            for name in self.running():
+                self.world.suspect(name, primary)
+            self.campaign()
 
     # -- the primary
 
@@ -194,6 +210,9 @@ class Chaos:
                 return
             pool = [m for m in [*voters, *learners] if m in current]
             size = min(self.random.choice((1, 3, 3, 3, 5)), len(pool) - 1 + len(pool) % 2)
+            self.whole()
+            if self.broken is not None and size < 3:
+                return  # the one left might be the broken one
             chosen = self.random.sample(pool, size)
             world.call(name, "change_members", chosen, [m for m in learners if m not in chosen])
 

@@ -30,6 +30,7 @@ class ReplicaChecks:
         self.leading: dict[bytes, int] = {}
         self.commit: dict[bytes, int] = {}
         self.opened: dict[int, tuple[int, bytes]] = {}  # term -> position and hash of its election
+        self.bases: dict[Any, int] = {}
         self.is_forced = False
 
     def started(self, node: Any) -> None:
@@ -92,8 +93,6 @@ class ReplicaChecks:
     def entry(self, node: Any, entry: Any) -> None:
         log = node.replica.log
         notary = node.replica._state.notary
-        known = self.entries.setdefault((entry.term, entry.position), entry)
-        demand(known.hash == entry.hash, "two entries of one term at one position")
         content = entry.content
         if entry.position - 1 >= log.base.position and log.holds(entry.position):
             demand(log.hash_at(entry.position - 1) == entry.previous_hash, "hash chain broken")
@@ -109,6 +108,8 @@ class ReplicaChecks:
             self.is_forced = True
         else:
             demand(notary.is_entry_signed(entry.hash, entry.signature, entry.author), "signature")
+        known = self.entries.setdefault((entry.term, entry.position), entry)
+        demand(known.hash == entry.hash, "two entries of one term at one position")
         if isinstance(content, Election | Branch):
             self.opened[entry.term] = entry.position, entry.hash
         if isinstance(content, Configuration):
@@ -125,13 +126,15 @@ class ReplicaChecks:
         for voter in now.incoming:
             if voter not in now.voters:
                 held = self.synced_entries.get(voter, set())
-                demand((commit, commit_hash) in held, "a voter that had not caught up")
+                is_covered = self.bases.get(voter, 0) >= commit
+                demand(is_covered or (commit, commit_hash) in held, "a voter that had not caught up")
 
     def synced(self, node: Any, write: Any) -> None:
         held = self.synced_entries.setdefault(node.member, set())
         held.update((entry.position, entry.hash) for entry in write.entries)
         if write.base is not None:
             held.add((write.base.position, write.base.hash))
+            self.bases[node.member] = write.base.position
 
     # -- commits
 

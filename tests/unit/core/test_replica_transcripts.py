@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from replica_world import LOGS, OPERATOR, World, branch_signature, founded, key_of
 
@@ -319,6 +321,77 @@ def test_catching_up_resumes_after_a_crash() -> None:
     world.settle(lost=lambda message: bool(asked.append(getattr(message.body, "first", 99))))
     assert 1 not in asked  # what was fetched before the crash is not fetched again
     assert world["B"].head(LOGS[0]) == world["A"].head(LOGS[0])
+
+
+def test_damaged_logs_are_fetched_again_from_a_peer() -> None:
+    world = founded()
+    for _ in range(5):
+        world.propose("A", LOGS[1])
+        world.settle()
+    for name in "AB":
+        world.carry_out(world.nodes[name], world[name].compact(world[name].commit_position))
+    world.settle()
+    assert world["B"].log.base.position > 0
+    world.crash("B")
+    durable = world.nodes["B"].durable
+    whole = list(durable.history[LOGS[1]])
+    durable.history[LOGS[1]][1] = durable.history[LOGS[1]][0]
+    durable.damaged_logs = (LOGS[1],)
+    world.start("B")
+    assert world["B"].is_damaged
+    world.call("B", "repair", key_of("A"))
+    world.settle()
+    assert not world["B"].is_damaged
+    assert durable.history[LOGS[1]] == whole
+    assert durable.damaged_logs == ()
+
+
+def test_a_store_that_went_back_in_time_abstains_until_repaired() -> None:
+    world = founded()
+    world.settle()
+    world.crash("B")
+    image = copy.deepcopy(world.nodes["B"].durable)
+    world.start("B")
+    world.trust("A", "B")
+    world.propose("A")
+    world.settle()
+    proof = world.nodes["B"].durable.record
+    world.crash("B")
+    world.nodes["B"].durable = image
+    world.start("B")
+    world.carry_out(world.nodes["B"], world["B"].witnessed(proof.term, proof.high_water))
+    assert world["B"].is_damaged
+    world.suspect("B", "A")
+    world.suspect("C", "A")
+    world.call("C", "campaign")
+    world.settle()
+    assert world["C"].role is Role.FOLLOWER
+    world.trust("A", "B")
+    world.trust("B", "A")
+    world.settle()
+    assert not world["B"].is_damaged
+    assert world["B"].log.last_hash == world["A"].log.last_hash
+
+
+def test_a_primary_that_resigned_unheard_does_not_block_elections() -> None:
+    world = founded()
+    world.crash("A")
+    world.start("A")  # so quickly that nobody suspects it
+    world.call("B", "campaign")
+    world.settle()
+    assert world.serving() == "B"  # A itself says yes
+    world.crash("B")
+    world.lose_disk("B")  # it comes back with nothing, and knows of no term
+    world.start("B")
+    for name in "AC":
+        world.call(name, "campaign")
+        world.settle()
+    assert world.serving() is None
+    world.now_ns = max(world[name].next_due_ns() or 0 for name in "AC")
+    for name in "AC":
+        world.tick(name)
+        world.settle()
+    assert world.serving() in "AC"
 
 
 def test_a_configuration_known_only_to_a_crashed_primary_is_sent_again() -> None:
