@@ -174,14 +174,22 @@ class NodeProcess:
             first = entries[-1]["oplogIndex"] + 1
 
     def wait_for(self, component: str, worker: str, status: str, timeout_s: float = 30.0) -> Any:
-        """Until the worker has this status."""
+        """Until the worker exists and has this status; its metadata."""
         deadline = time.monotonic() + timeout_s
         while True:
-            metadata = self.worker(component, worker)
-            if metadata["status"] == status:
+            metadata = self._worker_if_any(component, worker)
+            if metadata is not None and metadata["status"] == status:
                 return metadata
-            assert time.monotonic() < deadline, f"worker {worker} is {metadata['status']}, not {status}, after {timeout_s} s"
+            assert time.monotonic() < deadline, f"worker {worker} is {metadata}, not {status}, after {timeout_s} s"
             time.sleep(0.02)
+
+    def _worker_if_any(self, component: str, worker: str) -> Any:
+        try:
+            return self.worker(component, worker)
+        except Refused as refusal:
+            if refusal.status != 404:
+                raise
+            return None
 
     @staticmethod
     def _worker(component: str, worker: str) -> str:

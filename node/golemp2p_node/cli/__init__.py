@@ -4,7 +4,7 @@
     framework    commands that accept --format anywhere; failures of two lines
     api          the node's REST API as this command line needs it
     output       tables and JSON; text from strangers made safe for terminals
-    component, worker, node, storage, completion      the groups
+    component, worker, node, storage, sim, completion      the groups
 
 Start-up time is a feature: modules here import click and the standard library only; httpx and rich are imported where used.
 """

@@ -27,10 +27,11 @@ def connect(target: Target) -> None:
     """Follow a worker: its output, log lines and invocations, first recent ones, then live. Ctrl-C ends it."""
     from httpx_ws import HTTPXWSException, WebSocketDisconnect, WebSocketSession, WebSocketUpgradeError, connect_ws
 
-    from golemp2p_node.cli.api import Node, raise_for_status
+    from golemp2p_node.cli.api import Node
 
     with Node() as node, node.translated():
-        url = f"{node.url}{node.worker_path(target.pair)}/connect"
+        worker = node.worker_path(target.pair)
+        url = f"{node.url}{worker}/connect"
         try:
             socket: WebSocketSession
             with connect_ws(url, node.client) as socket:
@@ -41,9 +42,8 @@ def connect(target: Target) -> None:
         except KeyboardInterrupt:
             return
         except WebSocketUpgradeError as error:
-            error.response.read()
-            raise_for_status(error.response)
-            raise
+            node.json("GET", worker)  # says why in words, if it is the worker; the refusal's own are gone with its connection
+            lost(node.url, f"refused with HTTP status {error.response.status_code}")
         except WebSocketDisconnect as end:
             if end.code not in (1000, 1001):
                 lost(node.url, f"closed with code {end.code} {end.reason or ''}")

@@ -162,6 +162,9 @@ def test_connect_shows_events_until_interrupted(
     url = node.listening()["url"]
     monkeypatch.setenv("GOLEMP2P_URL", url)
     golemp2p("component", "add", "counter", str(wasm))
+    nobody = golemp2p("worker", "connect", "counter/mine")
+    assert (nobody.code, "no worker 'mine'" in nobody.err) == (4, True)
+    golemp2p("worker", "new", "counter/mine")
     code = "from golemp2p_node.cli import main; main()"
     line = [sys.executable, "-c", code, "worker", "connect", "counter/mine"]
     environment = {**os.environ, "GOLEMP2P_URL": url, "PYTHONPATH": PYTHONPATH}
