@@ -27,9 +27,9 @@ from golemp2p.core.following import Following
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import ReadSegments
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Limits, Rules
+from golemp2p.core.replica_source import Source
 from golemp2p.core.replica_state import ReplicaState, Role
 from golemp2p.core.voting import Voting
 from golemp2p.errors import InvalidState
@@ -60,7 +60,7 @@ class Replica:
     """``durable`` is what storage holds, read and not changed here. Entries that do not chain are taken for damage: cut if they are
     above the durable high-water mark (a torn tail), else the replica abstains until it is repaired (S9)."""
 
-    __slots__ = ("_catch_up", "_following", "_manifest", "_state", "_voting")
+    __slots__ = ("_catch_up", "_following", "_source", "_state", "_voting")
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Replica:
         self._voting = Voting(state)
         self._following = Following(state)
         self._catch_up = CatchUp(state, self._following, durable.staged_heads())
-        self._manifest: tuple[int, list[Key]] = (-1, [])
+        self._source = Source(state)
         if len(durable.entries) > len(log.entries):
             state.persist(truncate_from=log.last_position + 1)
         if not rules.new_term_after_restart and state.voted_for == me and log.author_at(log.last_position) == me.public_key:
@@ -101,6 +101,7 @@ class Replica:
         if message.branch != state.log.branch and not state.log.is_blank:
             state.notice("other-branch", peer=sender, branch=message.branch)
             return self._taken()
+        state.branch_heard = message.branch
         member = Member(sender, message.store_id)
         body = message.body
         match body:
@@ -119,6 +120,8 @@ class Replica:
         self._voting.persisted(token, now_ns)
         if state.leading is not None:
             state.leading.advance(now_ns)
+        if state.log.base.branch != state.log.branch:
+            self._compact(state.log.branch_position())  # newcomers to a branch start from a base of that branch
         return self._taken()
 
     def campaign(self, now_ns: int) -> list[Effect]:
@@ -169,11 +172,7 @@ class Replica:
 
     def compact(self, position: int) -> list[Effect]:
         """Keep of the entries up to ``position`` (at most the commit position) only the heads of the logs."""
-        state = self._state
-        position = min(position, state.log.commit, state.durable_position)
-        if position > state.log.base.position:
-            base, changed = state.log.compact(position)
-            state.persist(base=base, heads=tuple(changed.items()))
+        self._compact(min(position, self._state.log.commit, self._state.durable_position))
         return self._taken()
 
     def next_due_ns(self) -> int | None:
@@ -313,6 +312,12 @@ class Replica:
         effects, self._state.effects = self._state.effects, []
         return effects
 
+    def _compact(self, position: int) -> None:
+        state = self._state
+        if state.log.base.position < position <= min(state.log.commit, state.durable_position):
+            base, changed = state.log.compact(position)
+            state.persist(base=base, heads=tuple(changed.items()))
+
     def _serving(self) -> Leading:
         leading = self._state.leading
         if leading is None or not leading.is_serving:
@@ -364,41 +369,15 @@ class Replica:
                 if state.primary == member.public_key and body.term == state.term:
                     state.primary = None
             case FetchManifest():
-                self._send_manifest(member.public_key, body)
+                self._source.manifest(member.public_key, body)
             case FetchSegments():
-                self._read_segments(member.public_key, body)
+                self._source.segments(member.public_key, body)
             case ManifestPage():
                 self._catch_up.page(member.public_key, body, now_ns)
             case FetchedSegments():
                 self._catch_up.segments(member.public_key, body, now_ns)
             case _:
                 pass
-
-    def _read_segments(self, peer: bytes, request: FetchSegments) -> None:
-        state = self._state
-        position = state.log.base.position
-        if request.position in (0, position):
-            read = ReadSegments(peer, state.shard, request.position, request.log, request.first, request.tail)
-            state.effects.append(read)
-        elif state.leading is not None:
-            state.send(peer, Offer(state.log.base))
-
-    def _send_manifest(self, peer: bytes, request: FetchManifest) -> None:
-        """A page of the heads as of the base. Somebody who asks for an older base is offered the new one by the primary."""
-        state = self._state
-        base = state.log.base
-        if request.position != base.position:
-            if state.leading is not None:
-                state.send(peer, Offer(base))
-            return
-        if self._manifest[0] != base.position:
-            self._manifest = (base.position, sorted(state.log.heads.base))
-        keys = self._manifest[1]
-        after = request.after
-        following = keys if after is None else [log for log in keys if log > after]
-        page = following[: state.limits.manifest_page_max]
-        heads = tuple((log, state.log.heads.base[log]) for log in page)
-        state.send(peer, ManifestPage(base.position, after, heads, len(page) == len(following)))
 
 
 def _intact(durable: ReplicaDurable, notary: Notary) -> list[Entry]:

@@ -82,6 +82,11 @@ class ReplicaLog:
                 return entry.content.branch
         return self.base.branch
 
+    def branch_position(self) -> int:
+        """Where the newest branch of the log began; the base's position if that was before."""
+        found = (entry.position for entry in reversed(self.entries) if entry.content.__class__ is Branch)
+        return next(found, self.base.position)
+
     def election(self) -> Entry | None:
         """The newest election that is still in the log."""
         return next((entry for entry in reversed(self.entries) if entry.content.__class__ is Election), None)

@@ -41,6 +41,7 @@ class ReplicaState:
     __slots__ = (
         "_pending",
         "_token",
+        "branch_heard",
         "campaign",
         "damaged",
         "damaged_logs",
@@ -89,6 +90,7 @@ class ReplicaState:
         self.leading: Leading | None = None
         self.campaign: Campaign | None = None
         self.suspected: dict[bytes, None] = {}
+        self.branch_heard = log.branch  # what a blank replica is spoken to about
         self.effects: list[Effect] = []
         self._token = 0
         self._pending: deque[tuple[int, int]] = deque()
@@ -99,7 +101,8 @@ class ReplicaState:
         self.effects.append(self.sending(peer, body, term=term))
 
     def sending(self, peer: bytes, body: Body, *, term: int | None = None) -> Send:
-        wrapped = ShardMessage(self.shard, self.log.branch, self.term if term is None else term, self.me.store_id, body)
+        branch = self.branch_heard if self.log.is_blank else self.log.branch
+        wrapped = ShardMessage(self.shard, branch, self.term if term is None else term, self.me.store_id, body)
         return Send(peer, wrapped)
 
     def notice(self, name: str, **fields: Any) -> None:

@@ -119,7 +119,7 @@ class ReplicaChecks:
         now = entry.content
         if sorted(now.voters) != sorted(before.voters):
             demand(before.is_joint and sorted(before.incoming) == sorted(now.voters), "voters changed at once")
-        if entry.author != node.key or not now.is_joint:
+        if node.replica.role is not Role.PRIMARY or not now.is_joint:
             return
         commit = node.replica.commit_position
         commit_hash = node.replica.log.hash_at(commit)

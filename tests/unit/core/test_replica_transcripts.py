@@ -446,6 +446,12 @@ def test_forced_recovery_goes_on_under_another_name() -> None:
     assert world["C"].configuration.voters == (world.nodes["C"].member,)
     world.propose("C")
     world.settle()
+    world.lose_disk("B")
+    world.start("B")  # a newcomer joins the branch
+    world.call("C", "change_members", world.members("C"), world.members("B"))
+    world.settle()
+    assert world["B"].log.branch == signed.branch
+    assert world["B"].applied_head(LOGS[0]) == world["C"].applied_head(LOGS[0])
     world.start("A")
     world.call("A", "campaign")
     world.settle()
