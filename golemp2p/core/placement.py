@@ -112,21 +112,56 @@ class _Assignment:
 def _with_primaries(places: Sequence[Place], chosen: Sequence[Sequence[bytes]]) -> tuple[tuple[bytes, ...], ...]:
     """Each shard's replicas with its primary first: the best-ranked pairs win, as long as the peer has room for primaries."""
     weights = {place.public_key: place.weight for place in places}
-    bound = bounds(places, len(chosen)) if places else {}
-    load = dict.fromkeys(weights, 0)
-    primaries: dict[int, bytes] = {}
+    primaries = _Primaries(chosen, bounds(places, len(chosen)) if places else {})
     pairs = sorted((cost(shard, key, weights[key]), key, shard) for shard, keys in enumerate(chosen) for key in keys)
     for _, key, shard in pairs:
-        if shard not in primaries and load[key] < bound[key]:
-            primaries[shard] = key
-            load[key] += 1
-    ordered: list[tuple[bytes, ...]] = []
+        if shard not in primaries.of and primaries.has_room(key):
+            primaries.put(shard, key)
     for shard, keys in enumerate(chosen):
-        if keys and shard not in primaries:
-            primaries[shard] = min(keys, key=lambda key: (load[key] - bound[key], key))
-            load[primaries[shard]] += 1
-        ordered.append(tuple(sorted(keys, key=primaries.get(shard).__ne__)))
-    return tuple(ordered)
+        if keys and shard not in primaries.of:
+            primaries.squeeze_in(shard)
+    return tuple(tuple(sorted(keys, key=primaries.of.get(shard).__ne__)) for shard, keys in enumerate(chosen))
+
+
+class _Primaries:
+    """Who is primary of what, so far."""
+
+    def __init__(self, chosen: Sequence[Sequence[bytes]], bound: Mapping[bytes, int]) -> None:
+        self._chosen = chosen
+        self._bound = bound
+        self._held: dict[bytes, dict[int, None]] = {key: {} for key in bound}
+        self.of: dict[int, bytes] = {}
+
+    def has_room(self, key: bytes) -> bool:
+        return len(self._held[key]) < self._bound[key]
+
+    def put(self, shard: int, key: bytes) -> None:
+        if shard in self.of:
+            del self._held[self.of[shard]][shard]
+        self.of[shard] = key
+        self._held[key][shard] = None
+
+    def squeeze_in(self, shard: int) -> None:
+        """All replicas of ``shard`` are full: along the shortest chain, others pass a shard on to one of its other replicas."""
+        reached: dict[bytes, tuple[int, bytes | None]] = dict.fromkeys(self._chosen[shard], (shard, None))
+        waiting = list(reached)
+        for key in waiting:
+            if self.has_room(key):
+                self._pass_on(key, reached)
+                return
+            for held in self._held[key]:
+                for other in self._chosen[held]:
+                    if other not in reached:
+                        reached[other] = (held, key)
+                        waiting.append(other)
+        self.put(shard, min(self._chosen[shard], key=lambda key: (len(self._held[key]) - self._bound[key], key)))
+
+    def _pass_on(self, key: bytes, reached: Mapping[bytes, tuple[int, bytes | None]]) -> None:
+        giver: bytes | None = key
+        while giver is not None:
+            shard, before = reached[giver]
+            self.put(shard, giver)
+            giver = before
 
 
 def ranked(shard: int, places: Iterable[Place]) -> list[Place]:
