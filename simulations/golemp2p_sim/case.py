@@ -7,13 +7,17 @@ Two phases: safety under faults until ``duration``, then everything heals and pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from golemp2p_sim.disk import DiskOptions
 from golemp2p_sim.faults import Fault
+from golemp2p_sim.network import Latency, NetworkOptions
 from golemp2p_sim.units import S
 from golemp2p_sim.workload import Wish
 from golemp2p_sim.world import Violation, WorldOptions
+
+FORMAT = "golemp2p-sim-case/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,46 @@ class Result:
     @property
     def ok(self) -> bool:
         return not self.violations
+
+
+def case_to_json(case: Case) -> dict[str, Any]:
+    """A case as a document that ``case_from_json`` reads back: what a shrinker leaves behind."""
+    network, disk = case.options.network, case.options.disk
+    return {
+        "format": FORMAT,
+        "seed": case.seed,
+        "subject": case.subject,
+        "mutation": case.mutation,
+        "profile": case.profile,
+        "duration_ns": case.duration_ns,
+        "deadline_ns": case.deadline_ns,
+        "parameters": dict(case.parameters),
+        "nodes": case.options.nodes,
+        "network": asdict(network),
+        "disk": asdict(disk),
+        "faults": [fault.to_json() for fault in case.faults],
+        "wishes": [wish.to_json() for wish in case.wishes],
+    }
+
+
+def case_from_json(data: Any) -> Case:
+    """``ValueError`` if ``data`` is not a case of this format."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ValueError(f"not a simulation case (expected format {FORMAT!r})")
+    try:
+        network = dict(data["network"])
+        network["latency"] = Latency(**network["latency"])
+        return Case(
+            seed=data["seed"],
+            subject=data["subject"],
+            mutation=data["mutation"],
+            options=WorldOptions(data["nodes"], NetworkOptions(**network), DiskOptions(**data["disk"])),
+            profile=data["profile"],
+            faults=tuple(Fault.from_json(fault) for fault in data["faults"]),
+            wishes=tuple(Wish.from_json(wish) for wish in data["wishes"]),
+            duration_ns=data["duration_ns"],
+            deadline_ns=data["deadline_ns"],
+            parameters=tuple(data["parameters"].items()),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a damaged simulation case: {type(error).__name__} {error}") from error

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+PRIMARY: Final = -1
+"""Instead of a node: whoever is primary of most shards when the fault begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -71,7 +74,7 @@ class Fault:
         return self.at_ns + self.for_ns
 
     def __str__(self) -> str:
-        where = ",".join(f"n{node}" for node in self.nodes) or "everywhere"
+        where = ",".join("primary" if node == PRIMARY else f"n{node}" for node in self.nodes) or "everywhere"
         parts = [self.kind, where, f"at {self.at_ns / 1e9:.3f}s"]
         if self.for_ns:
             parts.append(f"for {self.for_ns / 1e9:.3f}s")

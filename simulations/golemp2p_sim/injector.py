@@ -6,13 +6,13 @@ tape ──at──> allowed? begin ──for──> end          heal(): whatev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from golemp2p_sim import trace as tr
 from golemp2p_sim.atlas import Atlas
 from golemp2p_sim.byzantine import Liar
-from golemp2p_sim.faults import KINDS, Fault
+from golemp2p_sim.faults import KINDS, PRIMARY, Fault
 from golemp2p_sim.host import Aim, empty_image
 from golemp2p_sim.network import Weather, between
 from golemp2p_sim.node import Image
@@ -72,9 +72,11 @@ class Injector:
         if self._healed:
             return
         world = self.world
+        if PRIMARY in fault.nodes:
+            fault = replace(fault, nodes=self._primary())
         played = Happened(fault, world.now)
         self.happened.append(played)
-        played.refused = self.atlas.refuses(fault) or self._pointless(fault)
+        played.refused = self._pointless(fault) or self.atlas.refuses(fault)
         if played.refused:
             return
         world.trace.add(world.now, tr.FAULT, _CODES[fault.kind], len(self.happened))
@@ -96,12 +98,19 @@ class Injector:
 
     def _pointless(self, fault: Fault) -> str:
         kind = KINDS[fault.kind]
+        if kind.nodes != "any" and not fault.nodes:
+            return "nobody is primary"
         nodes = [self.world.hosts[node] for node in fault.nodes]
         if kind.nodes == "one" and any(host.node is None or host.frozen for host in nodes):
             return "the node is away already"
         if fault.kind == "byzantine" and nodes[0].mangler is not None:
             return "the node lies already"
         return ""
+
+    def _primary(self) -> tuple[int, ...]:
+        """Who leads most shards just now; ``()`` if nobody leads any."""
+        led = [sum(view.primary for view in host.node.replicas()) if host.node else 0 for host in self.world.hosts]
+        return (led.index(max(led)),) if any(led) else ()
 
     # -- processes and clocks: each returns how it ends ------------------------------------------------------------------------
 

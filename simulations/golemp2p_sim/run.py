@@ -44,8 +44,8 @@ class Run:
         self.positions, self.primaries = OneEntryPerPosition(), OnePrimaryPerTerm()
         self.queues, self.orders = BoundedQueues(), Linearizability()
         self.checkers: list[Checker] = [
-            self.positions, self.primaries, AnsweredIsCommitted(self.positions), ExactlyOnce(), self.queues,
-            Progress(), self.orders, Convergence(), *extra,
+            self.positions, ExactlyOnce(), AnsweredIsCommitted(self.positions), self.queues, self.orders,
+            Progress(), Convergence(), self.primaries, *extra,
         ]  # fmt: skip
         for checker in self.checkers:
             checker.watch(self.world)

@@ -26,7 +26,7 @@ from golemp2p_sim.toy_replica import ToyReplica, ToyRules
 from golemp2p_sim.toy_state import make_entry
 from golemp2p_sim.units import MS
 
-TICK_NS = 100 * MS
+TICK_NS, TICK_JITTER_NS = 100 * MS, 30 * MS
 WAITING_MAX = 256
 """Invocations that wait for their commit on one node; more are told to come back."""
 ASKED_MAX = 1_024
@@ -86,7 +86,7 @@ class ToyNode:
         return self._due_ns
 
     def on_time(self, now_ns: int) -> Effects:
-        self._due_ns = now_ns + TICK_NS
+        self._due_ns = now_ns + TICK_NS - self._dice.randrange(TICK_JITTER_NS)
         for replica in self._replicas.values():
             replica.on_tick(now_ns, self._token(replica.shard, 2))
             self._drain(replica, now_ns)
@@ -337,7 +337,7 @@ class Toy:
 
     name = "toy"
     survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "byzantine"}
-    steps: tuple[str, ...] = ("became-primary", "call-goes-out")
+    steps: tuple[str, ...] = ("became-primary", "call-goes-out", "voted")
 
     def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: ToyRules | None = None) -> None:
         self.rules = rules or ToyRules()

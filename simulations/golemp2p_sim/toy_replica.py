@@ -15,12 +15,12 @@ from random import Random
 from typing import Any
 
 from golemp2p.core.effects import Persist, Send
-from golemp2p_sim.node import BecamePrimary, Committed, Executed, Sometimes
+from golemp2p_sim.node import BecamePrimary, Committed, Executed, Sometimes, Step
 from golemp2p_sim.toy_messages import Acked, Append, Ask, LogRecord, TermRecord, Vote
 from golemp2p_sim.toy_state import Entry, ShardState, chain_after, make_entry
 from golemp2p_sim.units import MS
 
-ELECTION_MIN_NS, ELECTION_MAX_NS = 600 * MS, 1_200 * MS
+ELECTION_MIN_NS, ELECTION_MAX_NS = 500 * MS, 1_000 * MS
 QUORUM_LOST_NS = 1_500 * MS
 BATCH_MAX = 64
 """Entries in one message."""
@@ -36,7 +36,6 @@ class ToyRules:
     append_must_fit: bool = True
     ack_after_durable: bool = True
     commit_by_majority: bool = True
-    commit_own_term_only: bool = True
     answer_after_commit: bool = True
     read_through_log: bool = True
     serve_after_own_entry: bool = True
@@ -165,6 +164,8 @@ class ToyReplica:
             self._persist_term(token, answer)
         else:
             self.out.append(answer)
+        if granted:
+            self.out.append(Step("voted"))
 
     def on_vote(self, src: int, vote: Vote, now_ns: int, token: int) -> None:
         if vote.term > self.term:
@@ -277,7 +278,7 @@ class ToyReplica:
     def _advance(self) -> None:
         marks = sorted([self._durable, *self._match.values()], reverse=True)
         agreed = marks[len(self.members) // 2] if self._rules.commit_by_majority else len(self.log)
-        if agreed > self.commit and (self.log[agreed - 1].term == self.term or not self._rules.commit_own_term_only):
+        if agreed > self.commit and self.log[agreed - 1].term == self.term:
             self._commit_to(agreed)
 
     def _commit_to(self, position: int) -> None:
