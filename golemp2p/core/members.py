@@ -27,6 +27,7 @@ class Members:
         self._removals: dict[bytes, Removal] = {}
         self._present: dict[bytes, None] = {}
         self._absent: dict[bytes, None] = {}
+        self._others: tuple[bytes, ...] | None = None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -49,9 +50,14 @@ class Members:
         """Members alive or suspect, this node among them."""
         return len(self._present)
 
-    def others(self) -> list[bytes]:
+    def others(self) -> tuple[bytes, ...]:
         """Keys of the other members present, in the order in which they became so."""
-        return [key for key in self._present if key != self._own]
+        if self._others is None:
+            self._others = tuple(key for key in self._present if key != self._own)
+        return self._others
+
+    def is_present(self, public_key: bytes) -> bool:
+        return public_key in self._present
 
     @property
     def has_dead(self) -> bool:
@@ -66,13 +72,16 @@ class Members:
         member = self._members[key] = Member(record, status, now_ns)
         present, absent = (self._present, self._absent) if status <= Status.SUSPECT else (self._absent, self._present)
         absent.pop(key, None)
-        present.setdefault(key)
+        if key not in present:
+            present[key] = None
+            self._others = None
         return member
 
     def remove(self, removal: Removal) -> Member | None:
         """Keep the removal for ever; the member it ended, if there was one."""
         self._removals[removal.subject] = removal
         self._present.pop(removal.subject, None)
+        self._others = None
         self._absent.pop(removal.subject, None)
         return self._members.pop(removal.subject, None)
 

@@ -286,7 +286,7 @@ class Membership:
                 return
             self._close(opened, now_ns, effects)
         self._due.pop("probe", None)
-        started = self._probing.begin(self.members.others(), now_ns)
+        started = self._probing.begin(self.members, now_ns)
         if started is not None:
             effects.append(Send(started.target, msg.Ping(started.sequence, self._beliefs.take_updates(started.target))))
 

@@ -10,10 +10,10 @@ h + 1 times longer: it falls with each answer, and rises when a round fails *and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from golemp2p.core.dice import Dice, shuffle
+from golemp2p.core.members import Members
 from golemp2p.core.membership_profile import MembershipProfile
 
 
@@ -63,9 +63,9 @@ class Probing:
         """Probe ``target`` in the next round."""
         self._urgent[target] = None
 
-    def begin(self, others: Sequence[bytes], now_ns: int) -> Round | None:
-        """A new round with one of ``others``, the members present now; ``None`` if there are none."""
-        target = self._choose(others)
+    def begin(self, members: Members, now_ns: int) -> Round | None:
+        """A new round with one of the other members present; ``None`` if there are none."""
+        target = self._choose(members)
         if target is None:
             self.round = None
             return None
@@ -74,22 +74,21 @@ class Probing:
         self.round = Round(target, self.next_sequence(), now_ns, repeat_ns, now_ns + self._profile.probe_interval_ns * slow)
         return self.round
 
-    def _choose(self, others: Sequence[bytes]) -> bytes | None:
-        if not others:
+    def _choose(self, members: Members) -> bytes | None:
+        if not members.others():
             self._order.clear()
             self._urgent.clear()
             return None
-        present = set(others)  # asked only, never iterated
         for urgent in list(self._urgent):
             del self._urgent[urgent]
-            if urgent in present:
+            if members.is_present(urgent):
                 return urgent
         while True:
             while self._order:
                 target = self._order.pop()
-                if target in present:
+                if members.is_present(target):
                     return target
-            self._order = list(others)
+            self._order = list(members.others())
             shuffle(self._order, self._dice)
 
     @property
