@@ -135,7 +135,7 @@ class Chaos:
             node = world.nodes[self.broken]
             electors = [member for configuration in self.configurations() for member in configuration.electors]
             is_member = any(node.key == member.public_key and member != node.member for member in electors)
-            if node.replica is None or node.must_reach > (0, 0) or is_member:
+            if node.replica is None or node.must_reach > (0, 0) or node.is_damaged or is_member:
                 return False
             self.broken = None
         return all(len(c.voters) >= 3 and not c.is_joint for c in self.configurations() if c.voters)

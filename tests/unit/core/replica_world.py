@@ -91,6 +91,13 @@ class Node:
         self.must_reach: tuple[int, int] = (0, 0)  # high-water mark of a disk that was damaged
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether the disk holds less than it once did. Repairs count when they are synced."""
+        entries, base = self.durable.entries, self.durable.base
+        last = (entries[-1].term, entries[-1].position) if entries else (base.term, base.position)
+        return last < self.durable.record.high_water
+
+    @property
     def member(self) -> Member:
         return Member(self.key, b"store-%d" % self.stores + bytes(9))
 
@@ -120,6 +127,8 @@ class World:
         node = self.nodes[name]
         assert node.replica is None
         node.lives += 1
+        if node.is_damaged:
+            node.must_reach = max(node.must_reach, node.durable.record.high_water)
         node.replica = Replica(
             7, node.member, node.durable, FakeNotary(node.key), rules=self.rules, limits=self.limits, suspected=node.suspected
         )
