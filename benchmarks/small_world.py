@@ -138,6 +138,7 @@ def mesh(world: World, count: int, profile: MembershipProfile = LAN) -> list[Mem
                 node.members.put(other.record, Status.ALIVE, 0)
     for node in nodes:
         world.add(node.record.public_key, node)
+    for node in nodes:
         world.settle(node.record.public_key, node.heard_from(nodes[node is nodes[0]].record.public_key, 0))
         world.settle(node.record.public_key, node.on_time(0))
     return nodes

@@ -222,15 +222,19 @@ class Membership:
 
     def next_due_ns(self) -> int | None:
         """When ``on_time`` is wanted; ``None`` for a node alone in its mesh."""
-        if self.is_over:
+        if self._beliefs.is_over:
             return None
-        dues = list(self._due.values())
-        if (due := self._probing.due_ns) is not None:
-            dues.append(due)
-        if (due := self._probing.relays_due_ns) is not None:
-            dues.append(due)
-        dues += [suspicion.deadline_ns for suspicion in self._beliefs.suspicions.values()]
-        return min(dues, default=None)
+        due_ns = self._probing.due_ns
+        for other_ns in self._due.values():  # asked after every message: no lists are made
+            if due_ns is None or other_ns < due_ns:
+                due_ns = other_ns
+        relays_ns = self._probing.relays_due_ns
+        if relays_ns is not None and (due_ns is None or relays_ns < due_ns):
+            due_ns = relays_ns
+        for suspicion in self._beliefs.suspicions.values():
+            if due_ns is None or suspicion.deadline_ns < due_ns:
+                due_ns = suspicion.deadline_ns
+        return due_ns
 
     def on_time(self, now_ns: int) -> list[Effect]:
         """Do what is due. May be called too early, or late."""
@@ -265,17 +269,16 @@ class Membership:
         company = self.members.present_count > 1
         if company and self._probing.round is None:
             self._due.setdefault("probe", now_ns)
-        reasons = (
-            ("gossip", company and len(self._beliefs.gossip) > 0, self._profile.gossip_interval_ns),
-            ("sync", company, self._profile.sync_interval_ns),
-            ("reconnect", self.members.has_dead, self._profile.reconnect_interval_ns),
-            ("join", bool(self._joining), self._profile.join_interval_ns),
-        )
-        for what, wanted, interval_ns in reasons:
-            if not wanted:
-                self._due.pop(what, None)
-            elif what not in self._due:
-                self._due[what] = now_ns + interval_ns
+        self._want("gossip", company and len(self._beliefs.gossip) > 0, now_ns, self._profile.gossip_interval_ns)
+        self._want("sync", company, now_ns, self._profile.sync_interval_ns)
+        self._want("reconnect", self.members.has_dead, now_ns, self._profile.reconnect_interval_ns)
+        self._want("join", bool(self._joining), now_ns, self._profile.join_interval_ns)
+
+    def _want(self, what: str, wanted: bool, now_ns: int, interval_ns: int) -> None:
+        if not wanted:
+            self._due.pop(what, None)
+        elif what not in self._due:
+            self._due[what] = now_ns + interval_ns
 
     def _go_on_probing(self, now_ns: int, effects: list[Effect]) -> None:
         opened = self._probing.round
