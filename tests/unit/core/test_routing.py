@@ -207,3 +207,10 @@ def test_buckets_grow_stale_and_are_refreshed_by_lookups():
     assert table.stale(due_ns) == [(0, 1 << 160)]
     table.looked_up(bytes(20), due_ns)
     assert table.stale(due_ns) == []
+
+
+def test_ranges_are_half_open():
+    low, high = Bucket(0, 1 << 160, 5).split()
+    middle = Node((1 << 159).to_bytes(20, "big"))
+    assert (low.has_in_range(middle), high.has_in_range(middle)) == (False, True)
+    assert low.has_in_range(Node(((1 << 159) - 1).to_bytes(20, "big")))
