@@ -116,7 +116,7 @@ def read(url):
 
 
 def index_url():
-    """The index pip would use: environment, then its configuration files, then the public one."""
+    """The index the user has set for pip: in the environment, or in its configuration files. Raises ``ValueError``."""
     if os.environ.get("PIP_INDEX_URL"):
         return os.environ["PIP_INDEX_URL"]
     home = os.path.expanduser("~")
@@ -133,7 +133,7 @@ def index_url():
             for section in ("install", "global"):
                 if parser.has_option(section, "index-url"):
                     return parser.get(section, "index-url")
-    return "https://pypi.org/simple"
+    raise ValueError("no package index is configured for pip")
 
 
 def with_debian_package():
