@@ -230,8 +230,7 @@ class ToyReplica:
         fits = previous <= len(self.log) and (previous == 0 or self.log[previous - 1].term == append.previous_term)
         if not fits and (self._rules.append_must_fit or previous > len(self.log)):
             self.out.append(Sometimes("an append did not fit"))
-            back = max(self.commit, min(previous - 1, len(self.log)) - BATCH_MAX)
-            self.out.append(self._send(src, Acked(self.shard, self.term, back, True)))
+            self.out.append(self._send(src, Acked(self.shard, self.term, min(previous - 1, len(self.log)), True)))
             return
         first = previous + 1
         fresh = list(append.entries)
@@ -263,12 +262,9 @@ class ToyReplica:
             return
         self._heard[src] = now_ns
         if acked.refused:
-            if not self._rules.resend_what_is_missing:
-                return
-            self._next[src] = (
-                max(self._match[src], acked.matched) + 1 if acked.matched >= self._match[src] else self._match[src] + 1
-            )
-            self._next[src] = min(self._next[src], len(self.log) + 1)
+            if not self._rules.resend_what_is_missing or acked.matched < self._match[src]:
+                return  # the latter: a late message, or a disk that forgot what it had acknowledged
+            self._next[src] = min(acked.matched, len(self.log)) + 1
             self._feed(src)
         elif acked.matched > self._match[src]:
             self._match[src] = acked.matched

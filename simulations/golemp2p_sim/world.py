@@ -21,6 +21,9 @@ from golemp2p_sim.randomness import Streams, node_key
 from golemp2p_sim.trace import Trace
 
 Action = Callable[[Any, Any, Any], None]
+EVENTS_WAITING_MAX, EVENTS_WAITING_PER_NODE_MAX = 10_000, 400
+"""Messages and timers under way at one moment; a calm mesh has some ten per node, and a run with more of them would never end."""
+
 Observer = Callable[[int, int, Any], None]
 """Told (time_ns, node index, observation)."""
 
@@ -95,6 +98,8 @@ class World:
             events += 1
             if not events & 1023:
                 trace.flush()
+                if len(heap) > EVENTS_WAITING_MAX + EVENTS_WAITING_PER_NODE_MAX * self.options.nodes:
+                    self.violate("bounded-queues", f"{len(heap)} messages and timers are under way: a storm")
             if violations:
                 break
         else:
