@@ -125,7 +125,7 @@ def run(asked: Asked, *, seed: int, seeds: int, jobs: int, twice: bool) -> int:
     return EXIT_FAILED if summary.failed or summary.differing else 0
 
 
-@group.command("list")
+@group.command("list", examples="$ golemp2p sim list")
 def list_() -> None:
     """Show the scenarios that ship with golemp2p, fault profiles, kinds of faults, and what can be simulated."""
     from golemp2p_sim.faults import KINDS

@@ -16,7 +16,7 @@ from node_fakes import FakeNode, Run
 from golemp2p_node.cli.app import cli
 
 ROOT = Path(__file__).resolve().parents[3]
-PATHS = ":".join(str(ROOT / part) for part in ("", "node", "gateway"))
+PATHS = ":".join(str(ROOT / part) for part in ("", "node", "gateway", "simulations"))
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -36,7 +36,8 @@ def test_the_commands_there_are() -> None:
             "node run", "node config", "component add", "component update", "component list", "component get",
             "component download", "worker new", "worker invoke", "worker get", "worker list", "worker connect",
             "worker oplog", "worker delete", "worker interrupt", "worker resume", "worker simulate-crash", "worker cancel",
-            "worker complete-promise", "storage verify", "storage backup", "completion",
+            "worker complete-promise", "storage verify", "storage backup", "sim run", "sim list", "sim replay", "sim shrink",
+            "sim report", "completion",
         ]
     )  # fmt: skip
 

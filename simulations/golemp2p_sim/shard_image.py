@@ -1,0 +1,62 @@
+"""What the disk of a simulated node holds of its replicas: a ``ReplicaDurable`` per shard, folded from the writes that survived.
+
+A write becomes durable as a whole or not at all, as in a database with a checksummed journal: a torn write leaves nothing. Rot hits
+an entry of some shard's log, which then does not follow from the one before it: what the core sees of a failed checksum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_effects import ReplicaWrite
+from golemp2p.model.replication import NO_HASH, Base, Configuration, Member
+
+
+class ShardImage:
+    """``birth``: the voters that each shard was born with. ``rotten``: something was damaged and is not known to be whole again."""
+
+    __slots__ = ("birth", "rotten", "shards")
+
+    def __init__(self, birth: dict[int, tuple[Member, ...]]) -> None:
+        self.birth = birth
+        self.shards: dict[int, ReplicaDurable] = {}
+        self.rotten = False
+
+    def of(self, shard: int, member: Member) -> ReplicaDurable:
+        """What is stored of ``shard``: as it was born for a voter of the beginning, blank for a newcomer."""
+        durable = self.shards.get(shard)
+        if durable is None:
+            voters = self.birth[shard]
+            base = Base(0, 0, NO_HASH, b"", Configuration(voters), 0)
+            durable = self.shards[shard] = ReplicaDurable(base=base) if member in voters else ReplicaDurable()
+        return durable
+
+    def apply(self, write: ReplicaWrite) -> None:
+        self.shards[write.shard].apply(write)
+
+    def tear(self, write: Any, dice: Random) -> None:
+        """Nothing of it is there."""
+
+    def rot(self, dice: Random) -> str:
+        found = [(shard, at) for shard, durable in self.shards.items() for at in range(len(durable.entries))]
+        if not found:
+            return ""
+        shard, at = found[dice.randrange(len(found))]
+        entries = self.shards[shard].entries
+        entries[at] = replace(entries[at], hash=bytes(32))
+        self.rotten = True
+        return f"entry {entries[at].position} of shard {shard}"
+
+    def copy(self) -> ShardImage:
+        other = ShardImage(self.birth)
+        other.rotten = self.rotten
+        for shard, held in self.shards.items():
+            history = {log: list(segments) for log, segments in held.history.items()}
+            staged = {log: list(segments) for log, segments in held.staged.items()}
+            other.shards[shard] = ReplicaDurable(
+                held.record, held.base, dict(held.heads), list(held.entries), history, staged, held.damaged_logs
+            )
+        return other

@@ -1,0 +1,148 @@
+"""What simulated nodes say around the real replica core: signatures that are hashes, segments that hold invocations, sizes, one-liners.
+
+    segment.data = signature (32 bytes) + JSON of (kind, key, worker, operation)
+
+**Infidelity:** a signature is a keyed hash that anybody could make; a liar of the simulation does not, so it proves what it should.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+from golemp2p.model.ids import Key
+from golemp2p.model.messages_shard import Append, Appended, FetchedSegments, ManifestPage, Offer, RequestVote, ShardMessage, Voted
+from golemp2p.model.replication import HASH_BYTES, Branch, Content, LogSegment
+from golemp2p_sim.toy_messages import describe as describe_invocation
+from golemp2p_sim.toy_messages import size_of
+from golemp2p_sim.toy_state import Entry, make_entry
+
+OPERATOR = b"operator".ljust(32, b".")
+DECODED_MAX = 20_000
+"""Invocations that are remembered decoded: every replica reads each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Every node says so to those it shares shards with. ``life``: new with each start. ``leads``: (shard, commit position, hash
+    there) of what it is primary of, so that followers of an idle shard learn what is committed."""
+
+    store_id: bytes
+    life: int
+    leads: tuple[tuple[int, int, bytes], ...]
+
+
+def _hashed(*parts: bytes) -> bytes:
+    digest = blake2b(digest_size=HASH_BYTES)
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def _numbers(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(8, "big") for number in numbers)
+
+
+class HashNotary:
+    """The core's ``Notary`` for the node with public key ``key``."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def entry_hash(self, position: int, term: int, previous_hash: bytes, author: bytes, content: Content) -> bytes:
+        digest = content.hash if content.__class__ is LogSegment else repr(content).encode()
+        return _hashed(_numbers(position, term), previous_hash, author, digest)
+
+    def sign_entry(self, entry_hash: bytes) -> bytes:
+        return _hashed(b"entry", self._key, entry_hash)
+
+    def is_entry_signed(self, entry_hash: bytes, signature: bytes, author: bytes) -> bool:
+        return signature == _hashed(b"entry", author, entry_hash)
+
+    def cast_vote(self, term: int, primary: bytes) -> bytes:
+        return _hashed(b"vote", self._key, _numbers(term), primary)
+
+    def is_vote(self, term: int, primary: bytes, voter: bytes, signature: bytes) -> bool:
+        return signature == _hashed(b"vote", voter, _numbers(term), primary)
+
+    def is_segment_signed(self, segment: LogSegment) -> bool:
+        header = _header(segment.log, segment.term, segment.first, segment.previous_hash, segment.author, segment.data[32:])
+        signature = _hashed(b"segment", segment.author, header)
+        return segment.data[:32] == signature and segment.hash == _hashed(header, signature) and segment.count == 1
+
+    def is_branch_signed(self, branch: Branch) -> bool:
+        return branch.operator == OPERATOR
+
+
+def _header(log: Key, term: int, first: int, previous_hash: bytes, author: bytes, payload: bytes) -> bytes:
+    return _hashed(log.digest, _numbers(term, first), previous_hash, author, payload)
+
+
+def make_segment(author: bytes, log: Key, term: int, first: int, previous_hash: bytes, entry: Entry) -> LogSegment:
+    """One entry of a worker's log, sealed by ``author``."""
+    payload = json.dumps([entry.kind, entry.key, entry.worker, entry.operation]).encode()
+    header = _header(log, term, first, previous_hash, author, payload)
+    signature = _hashed(b"segment", author, header)
+    return LogSegment(log, term, first, 1, previous_hash, author, _hashed(header, signature), signature + payload)
+
+
+@lru_cache(maxsize=DECODED_MAX)
+def read_segment(term: int, data: bytes) -> Entry:
+    """What ``make_segment`` was given."""
+    kind, key, worker, operation = json.loads(data[32:])
+    return make_entry(term, kind, key, worker, tuple(operation))
+
+
+def chain_of(entry_hash: bytes) -> int:
+    """For the judge: an integer that stands for the hash chain."""
+    return int.from_bytes(entry_hash[:8], "big")
+
+
+def message_bytes(message: Any) -> int:
+    """About what CBOR would take."""
+    if type(message) is Alive:
+        return 48 + 48 * len(message.leads)
+    if type(message) is not ShardMessage:
+        return size_of(message)
+    body = message.body
+    if type(body) is Append:
+        return 160 + sum(160 + (len(e.content.data) + 160 if type(e.content) is LogSegment else 300) for e in body.entries)
+    if type(body) is FetchedSegments:
+        return 120 + sum(len(segment.data) + 160 for segment in body.segments)
+    if type(body) is ManifestPage:
+        return 120 + 72 * len(body.heads)
+    return 400 if type(body) in (RequestVote, Offer) else 140
+
+
+def describe(message: Any) -> str:
+    if type(message) is Alive:
+        return "alive, leads " + (" ".join(f"{shard}@{commit}" for shard, commit, _ in message.leads) or "nothing")
+    if type(message) is not ShardMessage:
+        return describe_invocation(message)
+    head = f"shard {message.shard} term {message.term}"
+    match message.body:
+        case Append(previous, _, _, entries, commit):
+            kinds = " ".join(_label(entry.content) for entry in entries[:4])
+            return f"append {head} from {previous + 1}: {kinds or 'nothing'}{' ...' if len(entries) > 4 else ''} commit {commit}"
+        case Appended(position, refusal, hint, damaged):
+            said = f"refused ({refusal.name}) hint {hint}" if refusal is not None else "ack"
+            return f"{said} {head} position {position}{' damaged' if damaged else ''}"
+        case RequestVote(trial, hand_over, last_position, last_term, _, _):
+            kind = "ask trial vote" if trial else "ask vote"
+            return f"{kind} {head} log {last_position} of term {last_term}{' hand-over' if hand_over else ''}"
+        case Voted(term, trial, refusal, _):
+            return f"{'trial ' if trial else ''}vote {head} in {term} {'yes' if refusal is None else f'no ({refusal.name})'}"
+    return f"{type(message.body).__name__} {head}"
+
+
+def _label(content: Content) -> str:
+    if type(content) is not LogSegment:
+        return type(content).__name__.lower()
+    entry = read_segment(content.term, content.data)
+    return entry.key or entry.kind
