@@ -14,8 +14,17 @@ from hashlib import blake2b
 from typing import Any
 
 from golemp2p.model.ids import Key
-from golemp2p.model.messages_shard import Append, Appended, FetchedSegments, ManifestPage, Offer, RequestVote, ShardMessage, Voted
-from golemp2p.model.replication import HASH_BYTES, Branch, Content, LogSegment
+from golemp2p.model.messages_shard import (
+    Append,
+    Appended,
+    FetchedSegments,
+    ManifestPage,
+    Offer,
+    RequestVote,
+    ShardMessage,
+    Voted,
+)
+from golemp2p.model.replication import HASH_BYTES, Branch, Content, Head, LogSegment
 from golemp2p_sim.toy_messages import describe as describe_invocation
 from golemp2p_sim.toy_messages import size_of
 from golemp2p_sim.toy_state import Entry, make_entry
@@ -72,7 +81,8 @@ class HashNotary:
         return signature == _hashed(b"vote", voter, _numbers(term), primary)
 
     def is_segment_signed(self, segment: LogSegment) -> bool:
-        header = _header(segment.log, segment.term, segment.first, segment.previous_hash, segment.author, segment.data[32:])
+        head = Head(segment.first, segment.previous_hash)
+        header = _header(segment.log, segment.term, head, segment.author, segment.data[32:])
         signature = _hashed(b"segment", segment.author, header)
         return segment.data[:32] == signature and segment.hash == _hashed(header, signature) and segment.count == 1
 
@@ -80,16 +90,16 @@ class HashNotary:
         return branch.operator == OPERATOR
 
 
-def _header(log: Key, term: int, first: int, previous_hash: bytes, author: bytes, payload: bytes) -> bytes:
-    return _hashed(log.digest, _numbers(term, first), previous_hash, author, payload)
+def _header(log: Key, term: int, head: Head, author: bytes, payload: bytes) -> bytes:
+    return _hashed(log.digest, _numbers(term, head.tail), head.hash, author, payload)
 
 
-def make_segment(author: bytes, log: Key, term: int, first: int, previous_hash: bytes, entry: Entry) -> LogSegment:
-    """One entry of a worker's log, sealed by ``author``."""
+def make_segment(author: bytes, log: Key, term: int, head: Head, entry: Entry) -> LogSegment:
+    """One entry of a worker's log, which so far ends at ``head``, sealed by ``author``."""
     payload = json.dumps([entry.kind, entry.key, entry.worker, entry.operation]).encode()
-    header = _header(log, term, first, previous_hash, author, payload)
+    header = _header(log, term, head, author, payload)
     signature = _hashed(b"segment", author, header)
-    return LogSegment(log, term, first, 1, previous_hash, author, _hashed(header, signature), signature + payload)
+    return LogSegment(log, term, head.tail, 1, head.hash, author, _hashed(header, signature), signature + payload)
 
 
 @lru_cache(maxsize=DECODED_MAX)
@@ -129,7 +139,9 @@ def describe(message: Any) -> str:
     match message.body:
         case Append(previous, _, _, entries, commit):
             kinds = " ".join(_label(entry.content) for entry in entries[:4])
-            return f"append {head} from {previous + 1}: {kinds or 'nothing'}{' ...' if len(entries) > 4 else ''} commit {commit}"
+            return (
+                f"append {head} from {previous + 1}: {kinds or 'nothing'}{' ...' if len(entries) > 4 else ''} commit {commit}"
+            )
         case Appended(position, refusal, hint, damaged):
             said = f"refused ({refusal.name}) hint {hint}" if refusal is not None else "ack"
             return f"{said} {head} position {position}{' damaged' if damaged else ''}"

@@ -1,0 +1,390 @@
+"""A node that runs the real replica core (``golemp2p.core.replica``) for a handful of shards, over the simulated network and disk.
+
+    detector ──suspected, alive──> Replica per shard ──Persist──> disk ──> persisted      Committed ──> workers ──> desk ──> answers
+        └──nobody leads──> campaign, by rank                StartServing, StopServing ──> desk
+
+The detector is simple: neighbours (nodes of shared shards) say ``Alive`` every 200 ms and are suspected after a second of silence; a
+node that slept itself suspects nobody for it. A node whose store was lost comes back as another member; primaries that hear of it
+take it in as a learner, then make it a voter in the old one's place.
+
+**Infidelities:** every shard is born with all its voters; one detector in place of membership and liveness; no compaction.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from random import Random
+from typing import Any
+
+from golemp2p.core.effects import Persist, Send
+from golemp2p.core.replica import Replica
+from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
+from golemp2p.core.replica_rules import Rules
+from golemp2p.errors import InvalidState
+from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
+from golemp2p.model.replication import Member
+from golemp2p_sim.faults import KINDS
+from golemp2p_sim.node import BecamePrimary, Effects, Halt, Repaired, ReplicaView, Request, Sometimes, Step, Surroundings
+from golemp2p_sim.randomness import node_key
+from golemp2p_sim.shard_copy import ShardCopy
+from golemp2p_sim.shard_desk import ShardDesk
+from golemp2p_sim.shard_image import ShardImage
+from golemp2p_sim.shard_wire import Alive, HashNotary, describe, message_bytes
+from golemp2p_sim.toy_messages import Answer, Forward
+from golemp2p_sim.units import MS
+
+TICK_NS, TICK_JITTER_NS = 100 * MS, 30 * MS
+ALIVE_NS = 200 * MS
+SUSPECT_NS = 1_000 * MS
+PAUSE_NS = 500 * MS
+"""A tick this late means that we stood still: everybody gets the time back."""
+CAMPAIGN_NS, RANK_NS, CAMPAIGN_JITTER_NS = 300 * MS, 250 * MS, 200 * MS
+CAMPAIGN_AGAIN_NS = 1_000 * MS
+SEGMENTS_PER_ANSWER = 64
+
+
+def member_of(index: int, store: int = 0) -> Member:
+    return Member(node_key(index), b"%d" % store + bytes(16 - len(b"%d" % store)))
+
+
+@dataclass(slots=True)
+class Neighbour:
+    """Another node of shared shards. ``told``: its newest ``Alive``."""
+
+    shards: tuple[int, ...]
+    heard_ns: int
+    suspected: bool = False
+    told: Alive | None = None
+
+
+class ShardNode:
+    """One process."""
+
+    def __init__(self, subject: Shards, surroundings: Surroundings) -> None:
+        self._subject, self._dice = subject, surroundings.dice
+        self._me, self._keys = surroundings.index, surroundings.keys
+        self._key = surroundings.keys[surroundings.index]
+        self._index = {key: index for index, key in enumerate(surroundings.keys)}
+        self._member = member_of(surroundings.index, surroundings.store)
+        self._life = surroundings.dice.getrandbits(40)
+        self._out: list[Any] = []
+        self._desk = ShardDesk(
+            self._me, self._keys, subject.groups(), subject.shard_of,
+            dice=self._dice, out=self._emit, flush=self._flush,
+        )  # fmt: skip
+        self._copies = self._desk.copies
+        self._neighbours: dict[bytes, Neighbour] = {}
+        self._dues: dict[int, int] = {}
+        self._tokens: dict[int, tuple[int, int]] = {}
+        self._token = 0
+        self._tick_ns = self._alive_ns = 0
+        self._image = ShardImage({})
+        self._harmed = surroundings.store != 0
+
+    # -- SimulatedNode --------------------------------------------------------------------------------------------------------
+
+    def start(self, image: Any, now_ns: int) -> Effects:
+        assert isinstance(image, ShardImage), "the disk of this subject"
+        self._image = image
+        self._harmed = self._harmed or image.rotten
+        groups = self._subject.groups()
+        shards = [shard for shard, group in enumerate(groups) if self._me in group]
+        for peer in dict.fromkeys(node for shard in shards for node in groups[shard] if node != self._me):
+            shared = tuple(shard for shard in shards if peer in groups[shard])
+            self._neighbours[self._keys[peer]] = Neighbour(shared, now_ns)
+        for shard in shards:
+            durable = image.of(shard, self._member)
+            replica = Replica(shard, self._member, durable, HashNotary(self._key), rules=self._subject.rules)
+            copy = self._copies[shard] = ShardCopy(shard, replica, self._key)
+            self._apply(copy, replica.commit_position, now_ns)
+            self._carry_out(copy, replica.started(), now_ns)
+            if replica.is_damaged:
+                self._out.append(Sometimes("a damaged replica started"))
+        self._tick_ns = now_ns + self._dice.randrange(TICK_NS)
+        self._alive_ns = now_ns
+        return self._done()
+
+    def next_due_ns(self) -> int | None:
+        return min(self._tick_ns, *self._dues.values()) if self._dues else self._tick_ns
+
+    def on_time(self, now_ns: int) -> Effects:
+        for shard in [shard for shard, due in self._dues.items() if due <= now_ns]:
+            copy = self._copies[shard]
+            self._carry_out(copy, copy.replica.on_time(now_ns), now_ns)
+        if now_ns >= self._tick_ns:
+            self._on_tick(now_ns)
+        return self._done()
+
+    def on_message(self, sender: bytes, message: Any, now_ns: int) -> Effects:
+        src = self._index.get(sender)
+        if src is None:
+            return ()
+        self._heard(sender, now_ns)
+        match message:
+            case ShardMessage():
+                copy = self._copies.get(message.shard)
+                if copy is not None:
+                    self._carry_out(copy, copy.replica.receive(sender, message, now_ns), now_ns)
+            case Alive():
+                self._on_alive(sender, message, now_ns)
+            case Forward():
+                self._desk.invoke(message, src, now_ns)
+            case Answer():
+                self._desk.answered(src, message, now_ns)
+            case _:
+                raise AssertionError(f"not a message of ours: {message!r}")
+        return self._done()
+
+    def on_persisted(self, token: int, now_ns: int) -> Effects:
+        shard, replica_token = self._tokens.pop(token)
+        copy = self._copies[shard]
+        self._carry_out(copy, copy.replica.persisted(replica_token, now_ns), now_ns)
+        return self._done()
+
+    def on_write_failed(self, token: int, now_ns: int) -> Effects:
+        return (Halt("the disk refused a write"),)
+
+    def on_reset(self, peer: bytes, now_ns: int) -> Effects:
+        neighbour = self._neighbours.get(peer)
+        if neighbour is not None and not neighbour.suspected:
+            self._connected(peer, neighbour, now_ns)
+        return self._done()
+
+    def on_request(self, request: Request, now_ns: int) -> Effects:
+        self._desk.request(request, now_ns)
+        return self._done()
+
+    def replicas(self) -> Sequence[ReplicaView]:
+        return [copy.view(self._is_voter(copy)) for copy in self._copies.values()]
+
+    def chain_at(self, shard: int, position: int) -> int | None:
+        copy = self._copies.get(shard)
+        return copy.chain_at(position) if copy is not None else None
+
+    def queues(self) -> Mapping[str, tuple[int, int]]:
+        return self._desk.queues()
+
+    # -- detector -------------------------------------------------------------------------------------------------------------
+
+    def _on_tick(self, now_ns: int) -> None:
+        if now_ns - self._tick_ns > PAUSE_NS:
+            for neighbour in self._neighbours.values():
+                neighbour.heard_ns = now_ns
+        self._tick_ns = now_ns + TICK_NS - self._dice.randrange(TICK_JITTER_NS)
+        for peer, neighbour in self._neighbours.items():
+            if not neighbour.suspected and now_ns - neighbour.heard_ns > SUSPECT_NS:
+                neighbour.suspected = True
+                for shard in neighbour.shards:
+                    copy = self._copies[shard]
+                    self._carry_out(copy, copy.replica.peer_suspected(peer, now_ns), now_ns)
+        for copy in self._copies.values():
+            self._lead_or_follow(copy, now_ns)
+        self._desk.tick(now_ns)
+        if now_ns >= self._alive_ns:
+            self._say_alive(now_ns)
+        if self._harmed and all(self._is_whole(copy) for copy in self._copies.values()):
+            self._harmed = self._image.rotten = False
+            self._out += (Sometimes("what was lost or rotten was repaired"), Repaired())
+
+    def _say_alive(self, now_ns: int) -> None:
+        self._alive_ns = now_ns + ALIVE_NS
+        for peer, neighbour in self._neighbours.items():
+            led = [copy for shard in neighbour.shards if (copy := self._copies[shard]).is_primary]
+            leads = tuple((copy.shard, copy.applied, copy.replica.log.hash_at(copy.applied)) for copy in led)
+            self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads)))
+
+    def _heard(self, peer: bytes, now_ns: int) -> None:
+        neighbour = self._neighbours.get(peer)
+        if neighbour is None:
+            return
+        neighbour.heard_ns = now_ns
+        if neighbour.suspected:
+            neighbour.suspected = False
+            self._connected(peer, neighbour, now_ns)
+
+    def _on_alive(self, peer: bytes, alive: Alive, now_ns: int) -> None:
+        neighbour = self._neighbours.get(peer)
+        if neighbour is None:
+            return
+        before, neighbour.told = neighbour.told, alive
+        if before is None or before.life != alive.life:
+            self._connected(peer, neighbour, now_ns)
+        for shard, commit, last_hash in alive.leads:
+            copy = self._copies[shard]
+            log = copy.replica.log
+            if commit > copy.applied and log.holds(commit) and log.hash_at(commit) == last_hash:
+                self._apply(copy, commit, now_ns)
+
+    def _connected(self, peer: bytes, neighbour: Neighbour, now_ns: int) -> None:
+        for shard in neighbour.shards:
+            copy = self._copies[shard]
+            self._carry_out(copy, copy.replica.peer_alive(peer, now_ns), now_ns)
+
+    # -- who leads, who votes -------------------------------------------------------------------------------------------------
+
+    def _lead_or_follow(self, copy: ShardCopy, now_ns: int) -> None:
+        replica = copy.replica
+        if copy.is_primary or self._is_led(copy):
+            copy.campaign_ns = None
+            if replica.is_serving:
+                self._replace_lost(copy, now_ns)
+            return
+        electors = [member.public_key for member in replica.configuration.electors]
+        live = [key for key in electors if key == self._key or not self._neighbours[key].suspected]
+        if self._key not in live:
+            return
+        pause_ns = live.index(self._key) * RANK_NS + self._dice.randrange(CAMPAIGN_JITTER_NS)
+        if copy.campaign_ns is None:
+            copy.campaign_ns = now_ns + CAMPAIGN_NS + pause_ns
+        elif now_ns >= copy.campaign_ns:
+            copy.campaign_ns = now_ns + CAMPAIGN_AGAIN_NS + pause_ns
+            self._out.append(Step("campaigns"))
+            self._carry_out(copy, replica.campaign(now_ns), now_ns)
+
+    def _is_led(self, copy: ShardCopy) -> bool:
+        """The primary that this replica knows lives, and says itself that it leads."""
+        neighbour = self._neighbours.get(copy.replica.primary or b"")
+        if neighbour is None or neighbour.suspected or neighbour.told is None:
+            return False
+        return any(shard == copy.shard for shard, _, _ in neighbour.told.leads)
+
+    def _replace_lost(self, copy: ShardCopy, now_ns: int) -> None:
+        """As primary: a voter whose node has another store now is gone (S9); its new store learns, and takes the vote over."""
+        configuration = copy.replica.configuration
+        stores = {key: n.told.store_id for key, n in self._neighbours.items() if n.told is not None}
+        stores[self._key] = self._member.store_id
+        now = {voter: Member(voter.public_key, stores.get(voter.public_key, voter.store_id)) for voter in configuration.voters}
+        fresh = [member for voter, member in now.items() if member != voter]
+        if not fresh or configuration.is_joint:
+            return
+        with suppress(InvalidState):  # another change is under way, or the learner is behind: the next tick tries again
+            if all(member in configuration.learners for member in fresh):
+                effects = copy.replica.change_members(tuple(now.values()), (), now_ns)
+                self._out.append(Step("voters-change"))
+            else:
+                effects = copy.replica.change_members(configuration.voters, tuple(fresh), now_ns)
+                self._out.append(Step("learner-added"))
+            self._carry_out(copy, effects, now_ns)
+
+    def _is_voter(self, copy: ShardCopy) -> bool:
+        return self._member in copy.replica.configuration.voters
+
+    def _is_whole(self, copy: ShardCopy) -> bool:
+        """Durably a voter again, in the place of whatever this node had before."""
+        replica = copy.replica
+        log = replica.log
+        voters = [voter for voter in replica.configuration.voters if voter.public_key == self._key]
+        is_settled = not replica.configuration.is_joint and log.configuration_position <= log.commit
+        record = self._image.shards[copy.shard].record
+        return (
+            voters == [self._member]
+            and is_settled
+            and not replica.is_damaged
+            and replica.is_idle
+            and record.high_water <= log.last
+        )
+
+    # -- effects of the core --------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
+        shard = copy.shard
+        due = copy.replica.next_due_ns()
+        if due is None:
+            self._dues.pop(shard, None)
+        else:
+            self._dues[shard] = due
+        for effect in effects:
+            match effect:
+                case Persist():
+                    self._token += 1
+                    self._tokens[self._token] = (shard, effect.token)
+                    self._out.append(Persist(effect.write, self._token, effect.then))
+                case Committed():
+                    self._apply(copy, effect.entries[-1].position, now_ns)
+                case StartServing():
+                    if copy.served_term < effect.term:  # else it goes on, having had no majority for a while
+                        copy.served_term = effect.term
+                        self._out += (BecamePrimary(shard, effect.term), Step("became-primary"))
+                    self._desk.serving_began(copy, now_ns)
+                    self._say_alive(now_ns)
+                case StopServing():
+                    self._out.append(Sometimes(f"a primary stopped: {effect.reason}"))
+                    self._desk.serving_ended(copy, now_ns)
+                case ReadSegments():
+                    self._out.append(Send(effect.peer, self._segments(copy, effect)))
+                case _:
+                    self._out.append(effect)  # Send, Notice
+
+    def _segments(self, copy: ShardCopy, wanted: ReadSegments) -> ShardMessage:
+        found = tuple(self._image.shards[copy.shard].read_for(wanted)[:SEGMENTS_PER_ANSWER])
+        answer = FetchedSegments(wanted.log, wanted.first, found)
+        return ShardMessage(copy.shard, copy.replica.log.branch, copy.replica.term, self._member.store_id, answer)
+
+    def _apply(self, copy: ShardCopy, position: int, now_ns: int) -> None:
+        copy.apply_to(
+            position,
+            self._out,
+            lambda at, entry, result, derived: self._desk.applied(copy, at, entry, now_ns, result=result, derived=derived),
+        )
+
+    def _emit(self, effect: Any) -> None:
+        self._out.append(effect)
+
+    def _flush(self, copy: ShardCopy, now_ns: int) -> None:
+        self._carry_out(copy, copy.replica.flush(now_ns), now_ns)
+
+    def _done(self) -> Effects:
+        out, self._out = self._out, []
+        return out
+
+
+class Shards:
+    """The subject. Shard s lives on nodes s, s+1, ...; ``replicas`` of them, 3 or 5; ``shards`` 0: one per node, at most 64."""
+
+    name = "shard"
+    survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "byzantine"}
+    steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "learner-added", "voters-change")
+
+    def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        size = min(replicas, nodes)
+        size -= 1 - size % 2  # an even group survives no more than the odd one below it
+        count = shards or min(nodes, 64)
+        self._groups = [tuple((shard * max(1, nodes // count) + i) % nodes for i in range(size)) for shard in range(count)]
+        self._birth = {shard: tuple(member_of(node) for node in group) for shard, group in enumerate(self._groups)}
+
+    @staticmethod
+    def rule_names() -> tuple[str, ...]:
+        return tuple(field.name for field in fields(Rules))
+
+    def without(self, rule: str) -> Shards:
+        """The same with one rule off."""
+        other = Shards.__new__(Shards)
+        other.__dict__.update(self.__dict__)
+        other.rules = replace(self.rules, **{rule: False})
+        return other
+
+    def node(self, surroundings: Surroundings) -> ShardNode:
+        return ShardNode(self, surroundings)
+
+    def image(self) -> ShardImage:
+        return ShardImage(self._birth)
+
+    def groups(self) -> Sequence[tuple[int, ...]]:
+        return self._groups
+
+    def shard_of(self, worker: str) -> int:
+        return zlib.crc32(worker.encode()) % len(self._groups)
+
+    def message_bytes(self, message: Any) -> int:
+        return message_bytes(message)
+
+    def describe(self, message: Any) -> str:
+        return describe(message)
+
+    def lie(self, message: Any, dice: Random) -> Any | None:
+        """Not promised yet, hence nothing."""
+        return None

@@ -1,0 +1,94 @@
+"""The real replica core in the simulated world: it keeps what it promises under every fault, and broken ones are caught."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from golemp2p_sim.case import Case
+from golemp2p_sim.profiles import PROFILES, draw_tape
+from golemp2p_sim.randomness import Streams
+from golemp2p_sim.run import run_case
+from golemp2p_sim.runner import hash_elsewhere
+from golemp2p_sim.subjects import make_subject
+from golemp2p_sim.units import S
+from golemp2p_sim.workload import WorkloadOptions, draw_wishes
+from golemp2p_sim.world import WorldOptions
+
+NODES = 7
+
+CAUGHT_BY = {
+    "vote_once": {"convergence", "one-entry-per-position", "one-primary-per-term", "answered-is-kept", "progress"},
+    "up_to_date_vote": {"progress", "one-entry-per-position", "answered-is-kept", "nothing-raises"},
+    "durable_before_ack": {"one-entry-per-position", "answered-is-kept"},
+    "serve_after_election_commit": {"answered-is-kept"},
+    "new_term_after_restart": {"progress", "one-primary-per-term", "one-entry-per-position", "answered-is-kept"},
+}
+"""Rule that is off -> judges that may notice first, within ``MUTANT_SEEDS``. The rest: tests/unit/core/test_replica_chaos.py."""
+
+MUTANT_SEEDS = 10
+
+
+def shard_case(seed: int, *, mutation: str = "", profile: str = "all", seconds: int = 20, **parameters: Any) -> Case:
+    duration_ns = seconds * S
+    streams = Streams(seed)
+    tape = draw_tape(PROFILES[profile], make_subject("shard", NODES, "", parameters), streams, NODES, duration_ns)
+    return Case(
+        seed,
+        subject="shard",
+        mutation=mutation,
+        profile=profile,
+        options=WorldOptions(nodes=NODES),
+        faults=tuple(tape),
+        wishes=tuple(draw_wishes(WorkloadOptions(rate_per_s=20), streams, duration_ns)),
+        duration_ns=duration_ns,
+        parameters=tuple(parameters.items()),
+    )
+
+
+def test_the_replica_core_survives_everything() -> None:
+    coverage: dict[str, int] = {}
+    faults = elections = 0
+    for seed in range(20):
+        result = run_case(shard_case(seed))
+        assert result.violations == [], f"seed {seed}"
+        assert result.answered == result.asked > 0
+        assert result.recovered_ns >= 0
+        faults += result.faults
+        elections += result.elections
+        for name, count in result.coverage.items():
+            coverage[name] = coverage.get(name, 0) + count
+    assert faults > 200
+    assert elections > 20 * NODES + 20  # more than the first primary of every shard
+    assert coverage["what was lost or rotten was repaired"] > 0
+    assert coverage["a damaged replica started"] > 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_five_voters(seed: int) -> None:
+    result = run_case(shard_case(seed, replicas=5))
+    assert result.violations == []
+    assert result.recovered_ns >= 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_beyond_the_promise_it_stops_and_never_diverges(seed: int) -> None:
+    assert run_case(shard_case(seed, profile="beyond")).violations == []
+
+
+@pytest.mark.parametrize("rule", CAUGHT_BY)
+def test_a_broken_core_is_caught(rule: str) -> None:
+    for seed in range(MUTANT_SEEDS):
+        violations = run_case(shard_case(seed, mutation=rule, seconds=30)).violations
+        if violations:
+            assert {violation.checker for violation in violations} & CAUGHT_BY[rule]
+            return
+    pytest.fail(f"no seed of {MUTANT_SEEDS} noticed that {rule} is off")
+
+
+def test_a_seed_decides_everything() -> None:
+    case = shard_case(3, seconds=10)
+    here = run_case(case)
+    assert run_case(case, keep_lines=True).trace_hash == here.trace_hash
+    assert hash_elsewhere(case, 4711) == here.trace_hash
