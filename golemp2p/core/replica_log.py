@@ -16,7 +16,7 @@ from golemp2p.model.replication import Base, Branch, Configuration, Content, Ele
 
 
 class ReplicaLog:
-    __slots__ = ("_authors", "_configurations", "base", "commit", "entries", "heads")
+    __slots__ = ("_authors", "_branches", "_configurations", "base", "commit", "entries", "heads")
 
     def __init__(self, base: Base, heads: Mapping[Key, Head], entries: Iterable[Entry] = (), commit: int = 0) -> None:
         self._reset(base, heads)
@@ -31,6 +31,7 @@ class ReplicaLog:
         self.heads = LogHeads(heads)
         self._configurations = [(base.configuration_position, base.configuration)]
         self._authors = [(base.position, base.author)]
+        self._branches = [(base.position, base.branch)]
 
     @property
     def is_blank(self) -> bool:
@@ -77,15 +78,11 @@ class ReplicaLog:
 
     @property
     def branch(self) -> bytes:
-        for entry in reversed(self.entries):
-            if entry.content.__class__ is Branch:
-                return entry.content.branch
-        return self.base.branch
+        return self._branches[-1][1]
 
     def branch_position(self) -> int:
         """Where the newest branch of the log began; the base's position if that was before."""
-        found = (entry.position for entry in reversed(self.entries) if entry.content.__class__ is Branch)
-        return next(found, self.base.position)
+        return self._branches[-1][0]
 
     def election(self) -> Entry | None:
         """The newest election that is still in the log."""
@@ -132,6 +129,7 @@ class ReplicaLog:
             self._configurations.append((entry.position, content))
         elif content.__class__ is Branch:
             self._configurations.append((entry.position, Configuration((content.survivor,))))
+            self._branches.append((entry.position, content.branch))
         if content.__class__ in (Election, Branch):
             self._authors.append((entry.position, entry.author))
 
@@ -144,6 +142,8 @@ class ReplicaLog:
             self._configurations.pop()
         while self._authors[-1][0] >= first:
             self._authors.pop()
+        while self._branches[-1][0] >= first:
+            self._branches.pop()
 
     def compact(self, position: int) -> tuple[Base, dict[Key, Head | None]]:
         """Move the base up to ``position``, which is committed. Returns it with the heads that changed since the old one."""
@@ -151,10 +151,7 @@ class ReplicaLog:
         count = position - self.base.position
         changed = self.heads.compact(position, [entry.content for entry in self.entries[:count]])
         configured = max(at for at, _ in self._configurations if at <= position)
-        branch = self.base.branch
-        for entry in self.entries[:count]:
-            if entry.content.__class__ is Branch:
-                branch = entry.content.branch
+        branch = next(name for at, name in reversed(self._branches) if at <= position)
         base = Base(
             position,
             self.term_at(position),
@@ -171,6 +168,7 @@ class ReplicaLog:
             *(step for step in self._configurations if step[0] > position),
         ]
         self._authors = [(position, base.author), *(step for step in self._authors if step[0] > position)]
+        self._branches = [(position, branch), *(step for step in self._branches if step[0] > position)]
         return base, changed
 
     def install(self, base: Base, heads: Mapping[Key, Head]) -> None:

@@ -84,9 +84,19 @@ class Scenario:
             wishes=tuple(wishes), duration_ns=self.duration_ns, deadline_ns=self.deadline_ns, parameters=self.parameters,
         )  # fmt: skip
 
-    def changed(self, *, nodes: int | None = None, duration_ns: int | None = None, profile: str | None = None) -> Scenario:
+    def changed(
+        self,
+        *,
+        nodes: int | None = None,
+        duration_ns: int | None = None,
+        profile: str | None = None,
+        subject: str | None = None,
+    ) -> Scenario:
         """The same with some options replaced; ``ScenarioError`` if they do not fit."""
         changed = self
+        if subject is not None:
+            _one_of("subject", subject, SUBJECTS)
+            changed = replace(changed, subject=subject)
         if nodes is not None:
             _check(1 <= nodes <= NODES_MAX, f"nodes: expected 1 to {NODES_MAX}, got {nodes}")
             changed = replace(changed, world=replace(changed.world, nodes=nodes))

@@ -24,7 +24,7 @@ from golemp2p.core.replica import Replica
 from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
 from golemp2p.core.replica_rules import Rules
 from golemp2p.errors import InvalidState
-from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
+from golemp2p.model.messages_shard import FetchedSegments, ShardMessage, Voted
 from golemp2p.model.replication import Member
 from golemp2p_sim.faults import KINDS
 from golemp2p_sim.node import BecamePrimary, Effects, Halt, Repaired, ReplicaView, Request, Sometimes, Step, Surroundings
@@ -48,6 +48,14 @@ SEGMENTS_PER_ANSWER = 64
 
 def member_of(index: int, store: int = 0) -> Member:
     return Member(node_key(index), b"%d" % store + bytes(16 - len(b"%d" % store)))
+
+
+def _is_vote(send: Send) -> bool:
+    """A vote given, not a trial's."""
+    match send.message:
+        case ShardMessage(body=Voted(trial=False, refusal=None)):
+            return True
+    return False
 
 
 @dataclass(slots=True)
@@ -302,6 +310,10 @@ class ShardNode:
                     self._token += 1
                     self._tokens[self._token] = (shard, effect.token)
                     self._out.append(Persist(effect.write, self._token, effect.then))
+                    if any(map(_is_vote, effect.then)):
+                        self._out.append(Step("voted"))
+                case Send() if _is_vote(effect):
+                    self._out += (effect, Step("voted"))
                 case Committed():
                     self._apply(copy, effect.entries[-1].position, now_ns)
                 case StartServing():
@@ -346,7 +358,7 @@ class Shards:
 
     name = "shard"
     survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "byzantine"}
-    steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "learner-added", "voters-change")
+    steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "voted", "learner-added", "voters-change")
 
     def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()

@@ -44,6 +44,7 @@ class Asked:
     nodes: int | None
     duration: str | None
     faults: str | None
+    protocol: str | None
     mutation: str
 
     def plan(self) -> Scenario:
@@ -53,7 +54,7 @@ class Asked:
         from golemp2p_sim.units import duration_ns
 
         length = None if self.duration is None else duration_ns(self.duration)
-        plan = load(self.scenario).changed(nodes=self.nodes, duration_ns=length, profile=self.faults)
+        plan = load(self.scenario).changed(nodes=self.nodes, duration_ns=length, profile=self.faults, subject=self.protocol)
         make_subject(
             plan.subject, plan.world.nodes, self.mutation, dict(plan.parameters)
         )  # a wrong --mutate fails before any process
@@ -69,6 +70,7 @@ class Asked:
             ("--nodes", self.nodes),
             ("--duration", self.duration),
             ("--faults", self.faults),
+            ("--protocol", self.protocol),
             ("--mutate", self.mutation or None),
         )
         return " ".join([self.scenario, *(f"{flag} {value}" for flag, value in given if value is not None)])
@@ -79,15 +81,25 @@ def scenario_options(function: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(function)
     def command(
-        *, scenario: str, nodes: int | None, duration: str | None, faults: str | None, mutation: str, **rest: Any
+        *,
+        scenario: str,
+        nodes: int | None,
+        duration: str | None,
+        faults: str | None,
+        protocol: str | None,
+        mutation: str,
+        **rest: Any,
     ) -> int:
-        return function(Asked(scenario, nodes, duration, faults, mutation), **rest)
+        return function(Asked(scenario, nodes, duration, faults, protocol, mutation), **rest)
 
     options = [
         click.argument("scenario"),
         click.option("--nodes", type=click.IntRange(1, 10_000), help="Another number of nodes."),
         click.option("--duration", metavar="T", help="Another time under faults, such as 60s or 5m."),
         click.option("--faults", metavar="PROFILE", help="none, light, all or beyond, beside the scenario's own."),
+        click.option(
+            "--protocol", metavar="SUBJECT", help="shard (golemp2p's replica core) or toy, instead of the scenario's own."
+        ),
         click.option(
             "--mutate", "mutation", default="", metavar="RULE", help="Switch one safety rule off: the judges must notice."
         ),

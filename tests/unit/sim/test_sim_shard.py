@@ -11,6 +11,7 @@ from golemp2p_sim.profiles import PROFILES, draw_tape
 from golemp2p_sim.randomness import Streams
 from golemp2p_sim.run import run_case
 from golemp2p_sim.runner import hash_elsewhere
+from golemp2p_sim.scenario import ScenarioError, load
 from golemp2p_sim.subjects import make_subject
 from golemp2p_sim.units import S
 from golemp2p_sim.workload import WorkloadOptions, draw_wishes
@@ -19,13 +20,13 @@ from golemp2p_sim.world import WorldOptions
 NODES = 7
 
 CAUGHT_BY = {
-    "vote_once": {"convergence", "one-entry-per-position", "one-primary-per-term", "answered-is-kept", "progress"},
     "up_to_date_vote": {"progress", "one-entry-per-position", "answered-is-kept", "nothing-raises"},
     "durable_before_ack": {"one-entry-per-position", "answered-is-kept"},
     "serve_after_election_commit": {"answered-is-kept"},
     "new_term_after_restart": {"progress", "one-primary-per-term", "one-entry-per-position", "answered-is-kept"},
 }
-"""Rule that is off -> judges that may notice first, within ``MUTANT_SEEDS``. The rest: tests/unit/core/test_replica_chaos.py."""
+"""Rule that is off -> judges that may notice first, within ``MUTANT_SEEDS``. ``vote_once``: in a storm, below.
+The rest: tests/unit/core/test_replica_chaos.py."""
 
 MUTANT_SEEDS = 10
 
@@ -85,6 +86,27 @@ def test_a_broken_core_is_caught(rule: str) -> None:
             assert {violation.checker for violation in violations} & CAUGHT_BY[rule]
             return
     pytest.fail(f"no seed of {MUTANT_SEEDS} noticed that {rule} is off")
+
+
+def test_two_votes_in_a_term_are_caught_in_a_storm() -> None:
+    storm = load("stormy-elections").changed(duration_ns=20 * S, subject="shard")
+    found = {seed: run_case(storm.case(seed, mutation="vote_once")).violations for seed in (4, 9)}
+    assert any(found.values())
+    assert all(run_case(storm.case(seed)).violations == [] for seed in found)
+
+
+@pytest.mark.parametrize("name", ["frozen-primary", "split-brain", "corrupted-disk"])
+def test_scenarios_play_with_the_core_as_well(name: str) -> None:
+    scenario = load(name).changed(duration_ns=20 * S, subject="shard")
+    result = run_case(scenario.case(1))
+    assert result.violations == []
+    assert result.elections > 0
+    assert result.recovered_ns >= 0
+
+
+def test_an_unknown_protocol_is_named() -> None:
+    with pytest.raises(ScenarioError, match="paxos"):
+        load("calm").changed(subject="paxos")
 
 
 def test_a_seed_decides_everything() -> None:
