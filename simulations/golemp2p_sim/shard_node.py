@@ -32,7 +32,7 @@ from golemp2p_sim.randomness import node_key
 from golemp2p_sim.shard_copy import ShardCopy
 from golemp2p_sim.shard_desk import ShardDesk
 from golemp2p_sim.shard_image import ShardImage
-from golemp2p_sim.shard_wire import Alive, HashNotary, describe, message_bytes
+from golemp2p_sim.shard_wire import Alive, HashNotary, describe, message_bytes, tampered
 from golemp2p_sim.toy_messages import Answer, Forward
 from golemp2p_sim.units import MS
 
@@ -221,6 +221,8 @@ class ShardNode:
         if before is None or before.life != alive.life:
             self._connected(peer, neighbour, now_ns)
         for shard, commit, last_hash in alive.leads:
+            if shard not in neighbour.shards:
+                continue  # a liar's, or said to somebody else
             copy = self._copies[shard]
             log = copy.replica.log
             if commit > copy.applied and log.holds(commit) and log.hash_at(commit) == last_hash:
@@ -357,7 +359,7 @@ class Shards:
     """The subject. Shard s lives on nodes s, s+1, ...; ``replicas`` of them, 3 or 5; ``shards`` 0: one per node, at most 64."""
 
     name = "shard"
-    survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "byzantine"}
+    survives = frozenset(KINDS) - {"sync-dropped", "store-restored"}
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "voted", "learner-added", "voters-change")
 
     def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None) -> None:
@@ -398,5 +400,5 @@ class Shards:
         return describe(message)
 
     def lie(self, message: Any, dice: Random) -> Any | None:
-        """Not promised yet, hence nothing."""
-        return None
+        """Entries tampered with, without the keys to sign them; a liar with votes and acknowledgements is more than Raft survives."""
+        return tampered(message, dice)

@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
+from random import Random
 from typing import Any
 
 from golemp2p.model.ids import Key
@@ -107,6 +108,26 @@ def read_segment(term: int, data: bytes) -> Entry:
     """What ``make_segment`` was given."""
     kind, key, worker, operation = json.loads(data[32:])
     return make_entry(term, kind, key, worker, tuple(operation))
+
+
+def tampered(message: Any, dice: Random) -> ShardMessage | None:
+    """An append whose last segment says something else: with hashes to match and no signature, or with the hash of the right one."""
+    if type(message) is not ShardMessage or type(message.body) is not Append or not message.body.entries:
+        return None
+    last = message.body.entries[-1]
+    segment = last.content
+    if type(segment) is not LogSegment:
+        return None
+    entry = read_segment(segment.term, segment.data)
+    forged = replace(entry, key=f"{entry.key}/forged")
+    head = Head(segment.first, segment.previous_hash)
+    if dice.random() < 0.5:
+        content = replace(make_segment(b"thief", segment.log, segment.term, head, forged), author=segment.author)
+        rehashed = HashNotary(b"thief").entry_hash(last.position, last.term, last.previous_hash, last.author, content)
+        lie = replace(last, content=content, hash=rehashed)
+    else:
+        lie = replace(last, content=make_segment(segment.author, segment.log, segment.term, head, forged))
+    return replace(message, body=replace(message.body, entries=(*message.body.entries[:-1], lie)))
 
 
 def chain_of(entry_hash: bytes) -> int:

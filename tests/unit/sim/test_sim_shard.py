@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from golemp2p_sim.case import Case
+from golemp2p_sim.faults import Fault
 from golemp2p_sim.profiles import PROFILES, draw_tape
 from golemp2p_sim.randomness import Streams
 from golemp2p_sim.run import run_case
@@ -102,6 +104,27 @@ def test_scenarios_play_with_the_core_as_well(name: str) -> None:
     assert result.violations == []
     assert result.elections > 0
     assert result.recovered_ns >= 0
+
+
+def lying_case(seed: int, mutation: str = "") -> Case:
+    """Nodes 0 and 3, which share no shard, tamper with what they send while they lead, and crash again and again."""
+    lies = [Fault("byzantine", 2 * S, 17 * S, (node,), step="equivocate") for node in (0, 3)]
+    crashes = [Fault("crash", (4 + 2 * turn) * S, 1 * S, (3 * (turn % 2),)) for turn in range(8)]
+    case = shard_case(seed, mutation=mutation, profile="none")
+    return replace(case, faults=tuple(sorted((*lies, *crashes), key=lambda fault: fault.at_ns)))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_lies_are_not_believed(seed: int) -> None:
+    result = run_case(lying_case(seed))
+    assert result.violations == []
+    assert result.recovered_ns >= 0
+    assert result.coverage["a liar changed a message"] > 10
+
+
+@pytest.mark.parametrize("rule", ["hash_chain_check", "verify_signature"])
+def test_a_core_that_believes_lies_is_caught(rule: str) -> None:
+    assert any(run_case(lying_case(seed, rule)).violations for seed in range(6))
 
 
 def test_an_unknown_protocol_is_named() -> None:
