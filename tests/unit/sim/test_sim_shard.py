@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 
 from golemp2p_sim.case import Case
-from golemp2p_sim.faults import Fault
+from golemp2p_sim.faults import PRIMARY, Fault
 from golemp2p_sim.profiles import PROFILES, draw_tape
 from golemp2p_sim.randomness import Streams
 from golemp2p_sim.run import run_case
 from golemp2p_sim.runner import hash_elsewhere
 from golemp2p_sim.scenario import ScenarioError, load
 from golemp2p_sim.subjects import make_subject
-from golemp2p_sim.units import S
+from golemp2p_sim.units import MS, S
 from golemp2p_sim.workload import WorkloadOptions, draw_wishes
 from golemp2p_sim.world import WorldOptions
 
@@ -27,7 +28,7 @@ CAUGHT_BY = {
     "serve_after_election_commit": {"answered-is-kept"},
     "new_term_after_restart": {"progress", "one-primary-per-term", "one-entry-per-position", "answered-is-kept"},
 }
-"""Rule that is off -> judges that may notice first, within ``MUTANT_SEEDS``. ``vote_once``: in a storm, below.
+"""Rule that is off -> judges that may notice first, within ``MUTANT_SEEDS``. More below, in worlds of their own.
 The rest: tests/unit/core/test_replica_chaos.py."""
 
 MUTANT_SEEDS = 10
@@ -125,6 +126,33 @@ def test_lies_are_not_believed(seed: int) -> None:
 @pytest.mark.parametrize("rule", ["hash_chain_check", "verify_signature"])
 def test_a_core_that_believes_lies_is_caught(rule: str) -> None:
     assert any(run_case(lying_case(seed, rule)).violations for seed in range(6))
+
+
+def disks_case(seed: int, mutation: str = "") -> Case:
+    """Stores are lost and rot, and whoever is primary dies just as the harmed node is back."""
+    dice = Random(seed)
+    faults: list[Fault] = []
+    at_ns = 3 * S
+    while at_ns < 18 * S:
+        kind = dice.choice(["store-lost", "bit-rot", "crash", "partition", "freeze"])
+        node = dice.randrange(NODES)
+        faults.append(Fault(kind, at_ns, dice.randrange(100 * MS, 1_500 * MS), (node,)))
+        if kind in ("store-lost", "bit-rot"):
+            faults.append(Fault("crash", at_ns + dice.randrange(100 * MS, 600 * MS), 1_500 * MS, (PRIMARY,)))
+        at_ns += dice.randrange(200 * MS, 1_500 * MS)
+    case = shard_case(seed, mutation=mutation, profile="none")
+    return replace(case, faults=tuple(sorted(faults, key=lambda fault: fault.at_ns)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lost_and_rotten_stores_are_replaced_and_repaired(seed: int) -> None:
+    result = run_case(disks_case(seed))
+    assert result.violations == []
+    assert result.coverage["what was lost or rotten was repaired"] > 0
+
+
+def test_a_new_store_that_passes_for_the_old_one_is_caught() -> None:
+    assert any(run_case(disks_case(seed, "store_id_identity")).violations for seed in range(20))
 
 
 def test_an_unknown_protocol_is_named() -> None:
