@@ -78,6 +78,8 @@ class Progress:
             return
         if answer.damaged:
             self.match = min(self.match, answer.hint)  # it lost what it had
+        elif answer.refusal is Refusal.BEHIND and answer.hint < self.match:
+            return  # old news, or a liar, or a disk that was set back: sent again at once, it would be refused again at once
         if answer.position >= self.match and max(self.match, answer.hint) + 1 < self.next:
             self.next = max(self.match, answer.hint) + 1
             self.in_flight.clear()

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from golemp2p.core.configuration import final_configuration, is_quorum, next_configuration, quorum_position
 from golemp2p.core.log_heads import LogHeads
+from golemp2p.core.progress import Progress
 from golemp2p.errors import InvalidState
 from golemp2p.model.ids import Key
+from golemp2p.model.messages_shard import Appended, Refusal
 from golemp2p.model.replication import EMPTY_LOG, Configuration, Content, Deletion, Head, LogSegment, Member, NoOp
 
 LOGS = [Key.of("worker", f"c/{n}") for n in range(3)]
@@ -111,3 +113,12 @@ def test_changes_that_are_refused() -> None:
     with pytest.raises(InvalidState, match="one change at a time"):
         next_configuration(Configuration((one,), (), (one, two, three)), (one,), (), joint=True)
     assert not is_quorum(Configuration(()), MEMBERS)
+
+
+def test_a_follower_that_is_behind_what_it_acknowledged_is_asked_again_by_the_timer_only():
+    progress = Progress(next=35, delay_ns=100, match=34)
+    progress.sent(35, 35, now_ns=0)
+    progress.refused(Appended(position=34, refusal=Refusal.BEHIND, hint=9, damaged=False))
+    assert (progress.next, list(progress.in_flight), progress.due_ns) == (36, [(35, 35)], 100)
+    progress.refused(Appended(position=34, refusal=Refusal.BEHIND, hint=9, damaged=True))  # it says that it lost them
+    assert (progress.match, progress.next, progress.probing) == (9, 10, True)
