@@ -222,7 +222,8 @@ async def load(guests: WasmtimeGuests, folder: Path, text: str | bytes) -> Loade
     data = bytes(wasmtime.wat2wasm(text)) if isinstance(text, str) else text
     digest = hashlib.sha256(data).digest()
     path = folder / f"{digest.hex()[:16]}.wasm"
-    path.write_bytes(data)
+    if not path.exists():  # an earlier load may be reading it at this moment
+        path.write_bytes(data)
     return await guests.load(digest, path)
 
 
