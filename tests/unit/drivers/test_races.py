@@ -380,4 +380,4 @@ async def test_a_refusal_for_an_earlier_failure_waits_until_that_is_durable(mach
             await wait_all_tasks_blocked()
             assert told == []
             node.storage.faults.release()
-        assert told == [GuestTrapped, PreviousInvocationFailed]
+        assert sorted(error.__name__ for error in told) == ["GuestTrapped", "PreviousInvocationFailed"]  # in either order
