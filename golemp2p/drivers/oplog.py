@@ -23,6 +23,7 @@ from typing import Any
 import trio
 
 from golemp2p.drivers.shards import Payload, Shards
+from golemp2p.drivers.waiters import Waiter
 from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed, WorldError
 from golemp2p.model import entries as e
 from golemp2p.model.ids import Key
@@ -146,17 +147,9 @@ class LogWriter:
         """Returns when everything appended so far is durable. Raises the storage's error if it cannot be."""
         if self.broken is None and self.durable >= self.tail:
             return
-        outcome: list[Exception | None] = []
-        event = trio.Event()
-
-        def done(error: Exception | None) -> None:
-            outcome.append(error)
-            event.set()
-
-        self.when_durable(done)
-        await event.wait()
-        if outcome[0] is not None:
-            raise outcome[0]
+        waiter = Waiter()
+        self.when_durable(lambda error: waiter.settle(None, error))
+        await waiter.wait()
 
     # -- flushing -------------------------------------------------------------------------------------------------------
 

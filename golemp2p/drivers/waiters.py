@@ -1,4 +1,4 @@
-"""Those who wait for the outcomes of a worker's invocations, by idempotency key."""
+"""Those who wait: for one outcome that is told by a callback, and for those of a worker's invocations, by idempotency key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import trio
 
 
 class Waiter:
-    """Somebody waiting for the outcome of one invocation."""
+    """Somebody waiting for one outcome; ``settle`` may be called by whoever has it, before or after the wait begins."""
 
     __slots__ = ("_error", "_event", "_value")
 

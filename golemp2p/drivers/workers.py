@@ -23,6 +23,7 @@ from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import Shards
 from golemp2p.drivers.summary import WORKER, head_of, worker_of
+from golemp2p.drivers.waiters import Waiter
 from golemp2p.drivers.worker import Worker
 from golemp2p.errors import (
     DataDamaged,
@@ -174,21 +175,19 @@ class Workers:
 
     async def delete(self, worker: WorkerId) -> None:
         """Stop the worker, remove its log and its files. A damaged worker can be deleted too. Goes on when cancelled."""
-        outcome: list[Exception | None] = []
-        event = trio.Event()
+        waiter = Waiter()
 
         async def run() -> None:
+            failure: Golemp2pError | None = None
             try:
                 await self._delete(worker)
             except Golemp2pError as error:
-                outcome.append(error)
+                failure = error
             finally:
-                event.set()
+                waiter.settle(None, failure)
 
         self.spawn(run)
-        await event.wait()
-        if outcome and outcome[0] is not None:
-            raise outcome[0]
+        await waiter.wait()
 
     async def _delete(self, worker: WorkerId) -> None:
         await self._free(worker)
@@ -209,17 +208,9 @@ class Workers:
                 await trio.to_thread.run_sync(shutil.rmtree, files)
 
     async def _delete_log(self, worker: WorkerId) -> None:
-        outcome: list[Exception | None] = []
-        event = trio.Event()
-
-        def done(error: Exception | None) -> None:
-            outcome.append(error)
-            event.set()
-
-        self._shards.delete(worker.key, done)
-        await event.wait()
-        if outcome[0] is not None:
-            raise outcome[0]
+        waiter = Waiter()
+        self._shards.delete(worker.key, lambda error: waiter.settle(None, error))
+        await waiter.wait()
 
     async def _free(self, worker: WorkerId) -> None:
         while (held := self._held.get(worker)) is not None:
