@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from golemp2p.drivers.oplog import LogWriter, inline_payload, read_log
+from golemp2p.drivers.oplog import LogWriter, all_heads, inline_payload, read_log
 from golemp2p.drivers.shards import Shards
 from golemp2p.errors import (
     ComponentAlreadyExists,
@@ -105,11 +105,8 @@ class Components:
 
     async def start(self) -> None:
         """Read all component logs."""
-        after = ""
-        while heads := await self._storage.heads(COMPONENT, after=after):
-            for head in heads:
-                await self._read(head)
-            after = heads[-1].identity
+        for head in await all_heads(self._storage, COMPONENT):
+            await self._read(head)
 
     async def add(self, name: str, wasm: bytes, *, ephemeral: bool, env: dict[str, str]) -> ComponentInfo:
         """Version 0 of a new component."""

@@ -40,6 +40,9 @@ SEGMENT_BYTES_MAX = 1 << 20
 AUTOFLUSH_BYTES = 256 * 1024
 """Buffered bytes that start a flush by themselves: bounds what a crash of the node re-executes, and memory."""
 
+HEADS_PER_PAGE = 1000
+"""Heads read at once: storage bounds what one listing may return."""
+
 NO_HASH = bytes(32)
 
 _PAYLOAD_FIELDS: dict[type, str] = {
@@ -228,6 +231,14 @@ def _cut(first: int, encoded: list[bytes]) -> list[Payload]:
         size += len(data)
     payloads.append(Payload(first + start, len(encoded) - start, b"".join(encoded[start:])))
     return payloads
+
+
+async def all_heads(storage: Storage, kind: str) -> list[LogHead]:
+    """Every head of a kind, read page by page."""
+    found: list[LogHead] = []
+    while page := await storage.heads(kind, after=found[-1].identity if found else "", count=HEADS_PER_PAGE):
+        found += page
+    return found
 
 
 async def read_log(storage: Storage, head: LogHead) -> list[e.Entry]:

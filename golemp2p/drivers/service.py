@@ -18,7 +18,7 @@ from golemp2p.client import NodeInfo, OplogPage, WorkersPage
 from golemp2p.drivers.components import Components, LoadedComponent
 from golemp2p.drivers.listing import matches
 from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
-from golemp2p.drivers.oplog import read_range
+from golemp2p.drivers.oplog import all_heads, read_range
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import SHARD, Shards
 from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of
@@ -355,7 +355,7 @@ async def open_service(
         clock=clock,
         shards_count=mesh.shards_count,
         records=await storage.shards(),
-        elections=await storage.heads(SHARD, count=mesh.shards_count),
+        elections=await all_heads(storage, SHARD),
     )
     async with trio.open_nursery() as nursery:
         spawn = nursery.start_soon

@@ -438,3 +438,12 @@ async def test_draining_waits_for_work_and_sends_listeners_home(counter, autojum
         assert seen[-1] == "invocation-finished"
         with pytest.raises(Draining):
             await invoke(client, component, "w", "get")
+
+
+async def test_a_mesh_may_be_born_with_more_shards_than_a_listing_has_rows(machine, autojump_clock):
+    node = machine(ServiceSettings(shards_count=1 << 14), counter=COUNTER)
+    async with node.node() as client:
+        component = await added(client, node)
+        assert await invoke(client, component, "w", "add", 2) == 2
+    async with node.node() as client:
+        assert await invoke(client, component, "w", "get") == 2
