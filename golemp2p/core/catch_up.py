@@ -68,11 +68,11 @@ class CatchUp:
         log = state.log
         if not log.is_blank and log.holds(base.position) and log.hash_at(base.position) == base.hash:
             state.check_repaired()
-            self._following.acknowledge(source, base.position)
+            self._following.acknowledge(source, base.position, base.position)
             state.commit(base.position)
             return
         if not log.is_blank and base.position <= log.commit:
-            self._following.acknowledge(source, log.commit)
+            self._following.acknowledge(source, log.commit, log.commit)
             return
         if (self._source, self._base) != (source, base):
             self._clear()
@@ -247,7 +247,7 @@ class CatchUp:
         state.check_repaired()
         heads = tuple(wanted.items())
         install = {"base": base, "is_install": True, "kept_position": kept_position, "heads": heads}
-        self._following.acknowledge(source, base.position, **install)
+        self._following.acknowledge(source, base.position, base.position, **install)
         state.notice("base-installed", position=base.position, logs=len(heads))
 
     def next_due_ns(self) -> int | None:

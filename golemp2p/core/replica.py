@@ -50,7 +50,7 @@ from golemp2p.model.messages_shard import (
     TakeOver,
     Voted,
 )
-from golemp2p.model.replication import Branch, Configuration, Deletion, Entry, Head, LogSegment, Member, NoOp
+from golemp2p.model.replication import BLANK_BASE, Branch, Configuration, Deletion, Entry, Head, LogSegment, Member, NoOp
 
 DEFAULT_RULES = Rules()
 DEFAULT_LIMITS = Limits()
@@ -146,7 +146,7 @@ class Replica:
             state.leading.liveness_changed(peer, now_ns)
         elif state.abstains and not state.log.is_blank:
             last = state.log.last_position
-            state.send(peer, Appended(last, Refusal.DAMAGED, last, True))  # if it is the primary, it repairs this replica
+            state.send(peer, Appended(last, Refusal.DAMAGED, last, True, state.log.commit))  # if it is the primary, it repairs this replica
         return self._taken()
 
     def repair(self, source: bytes, now_ns: int) -> list[Effect]:
@@ -173,6 +173,19 @@ class Replica:
     def compact(self, position: int) -> list[Effect]:
         """Keep of the entries up to ``position`` (at most the commit position) only the heads of the logs."""
         self._compact(min(position, self._state.log.commit, self._state.durable_position))
+        return self._taken()
+
+    def forget(self) -> list[Effect]:
+        """The shard's data goes, after its members have removed this replica (``is_removed``). The record stays: should it be taken in
+        again under the same store id, it abstains until it holds what it once acknowledged (S9). Else it could vote for a candidate of
+        the old configuration that lacks what was committed without it. Nothing else may be called afterwards."""
+        state = self._state
+        assert self.is_removed, "a replica that its group has removed"
+        state.step_down("removed")
+        if not state.rules.record_outlives_removal:
+            state.term, state.voted_for, state.high_water = 0, None, (0, 0)
+            state.log.install(BLANK_BASE, {})
+        state.persist(is_forgotten=True)
         return self._taken()
 
     def next_due_ns(self) -> int | None:
@@ -282,6 +295,14 @@ class Replica:
         return self.next_due_ns() is None and self._state.durable_position == self._state.log.last_position
 
     @property
+    def is_removed(self) -> bool:
+        """Whether a committed configuration has no place for this replica."""
+        log = self._state.log
+        configuration = log.configuration
+        is_known = not log.is_blank and log.configuration_position <= log.commit
+        return is_known and self._state.known_as(configuration, self._state.me) not in configuration.members
+
+    @property
     def commit_position(self) -> int:
         return self._state.log.commit
 
@@ -330,7 +351,7 @@ class Replica:
         body = message.body
         if message.term < state.term:
             if isinstance(body, Append):
-                state.send(sender, Appended(body.previous_position, Refusal.OLD_TERM, 0, state.abstains))
+                state.send(sender, Appended(body.previous_position, Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
             return
         if message.term > state.term:
             self._catch_up.cancel()

@@ -32,6 +32,7 @@ class ReplicaWrite:
       these logs is wrong, they start anew.
     * ``repaired``: logs whose damaged segments are replaced by what was fetched.
     * ``entries`` are added to the shard's log.
+    * ``is_forgotten``: everything but the record goes: the replica is no member any more.
     """
 
     shard: int
@@ -45,6 +46,7 @@ class ReplicaWrite:
     fetched: tuple[LogSegment, ...] = ()
     repaired: tuple[Key, ...] = ()
     entries: tuple[Entry, ...] = ()
+    is_forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

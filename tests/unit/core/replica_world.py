@@ -229,6 +229,15 @@ class World:
                 return
         raise AssertionError("messages never end")
 
+    def rest(self) -> None:
+        """Settle, and let time pass until no replica has anything under way."""
+        self.settle()
+        while dues := [due for node in self.nodes.values() if node.replica and (due := node.replica.next_due_ns()) is not None]:
+            self.now_ns = max(self.now_ns, min(dues))
+            for name in self.nodes:
+                self.tick(name)
+            self.settle()
+
     # -- driver
 
     def put(self, node: Node, send: Send) -> None:
