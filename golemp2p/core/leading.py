@@ -160,7 +160,7 @@ class Leading:
     def _owes(self, member: Member, progress: Progress) -> bool:
         """Whether this follower is to be told what is committed."""
         log = self._state.log
-        is_behind = progress.commit < log.commit and 0 < progress.match and log.base.position < progress.next
+        is_behind = progress.commit < log.commit and progress.match > 0 and log.base.position < progress.next
         return is_behind and not progress.is_gone and member.public_key not in self._state.suspected
 
     def _remind(self, member: Member, progress: Progress, now_ns: int) -> None:

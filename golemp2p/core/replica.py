@@ -146,7 +146,7 @@ class Replica:
             state.leading.liveness_changed(peer, now_ns)
         elif state.abstains and not state.log.is_blank:
             last = state.log.last_position
-            state.send(peer, Appended(last, Refusal.DAMAGED, last, True, state.log.commit))  # if it is the primary, it repairs this replica
+            state.send(peer, Appended(last, Refusal.DAMAGED, last, True, state.log.commit))  # a primary repairs this replica
         return self._taken()
 
     def repair(self, source: bytes, now_ns: int) -> list[Effect]:
