@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from golemp2p.core.following import Following
+from golemp2p.core.replica_effects import Installed
 from golemp2p.core.replica_state import ReplicaState
 from golemp2p.model.ids import Key
 from golemp2p.model.messages_shard import FetchedSegments, FetchManifest, FetchSegments, ManifestPage
@@ -79,6 +80,10 @@ class CatchUp:
             self._source, self._base = source, base
         self._ask_again(now_ns)
         self._finish()
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._source is not None
 
     def cancel(self) -> None:
         """The primary that offered its base is none any more. What was fetched stays fetched."""
@@ -248,6 +253,7 @@ class CatchUp:
         heads = tuple(wanted.items())
         install = {"base": base, "is_install": True, "kept_position": kept_position, "heads": heads}
         self._following.acknowledge(source, base.position, base.position, **install)
+        state.effects.append(Installed(state.shard, base.position))
         state.notice("base-installed", position=base.position, logs=len(heads))
 
     def next_due_ns(self) -> int | None:

@@ -244,6 +244,7 @@ class Leading:
             if member.public_key == peer:
                 progress.rewind()
                 progress.delay_ns = self._state.limits.retry_ns
+                progress.commit = 0  # it may have started anew: then it knows neither that nor who is primary
                 self._ship(member, progress, now_ns)
                 self._remind(member, progress, now_ns)
         self._confirm(now_ns)

@@ -27,6 +27,7 @@ from golemp2p.core.following import Following
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.core.replica_source import Source
@@ -147,6 +148,29 @@ class Replica:
         elif state.abstains and not state.log.is_blank:
             last = state.log.last_position
             state.send(peer, Appended(last, Refusal.DAMAGED, last, True, state.log.commit))  # a primary repairs this replica
+        return self._taken()
+
+    def disown(self, peer: bytes) -> None:
+        """``peer`` is not what it was (its store is another one): if this replica held it for the primary, it knows of none now."""
+        state = self._state
+        if state.primary == peer and state.leading is None:
+            state.primary = None
+
+    def ask_primary(self) -> list[Effect]:
+        """Ask whom this replica holds for the primary whether it is."""
+        state = self._state
+        if state.primary is not None and state.leading is None:
+            state.send(state.primary, AskPrimary())
+        return self._taken()
+
+    def resign(self) -> list[Effect]:
+        """Tell the electors that this replica, which cannot campaign, does not lead: they may hold it for the primary of this term from
+        before a restart."""
+        state = self._state
+        if state.leading is None and not state.log.is_blank:
+            for member in state.log.configuration.electors:
+                if member.public_key != state.me.public_key:
+                    state.send(member.public_key, Resigned(state.term))
         return self._taken()
 
     def repair(self, source: bytes, now_ns: int) -> list[Effect]:
@@ -288,6 +312,22 @@ class Replica:
     @property
     def is_damaged(self) -> bool:
         return self._state.damaged
+
+    @property
+    def can_vote(self) -> bool:
+        """Whether it is an elector that holds all it ever acknowledged."""
+        return self._state.is_elector and not self._state.abstains
+
+    @property
+    def wants_repair(self) -> bool:
+        """Whether ``repair`` should be called, with a source that is alive."""
+        return bool(self._state.damaged_logs) and not self._catch_up.is_under_way
+
+    @property
+    def record(self) -> ReplicaRecord:
+        """What outlives the replica when its group has removed it."""
+        state = self._state
+        return ReplicaRecord(state.term, state.voted_for, 0, state.high_water)
 
     @property
     def is_idle(self) -> bool:

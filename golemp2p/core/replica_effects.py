@@ -58,6 +58,15 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Installed:
+    """The replica starts over from somebody's base at ``position``: what the logs hold as of it is to be applied anew, from storage,
+    once the write given just before is durable; ``Committed`` goes on after it."""
+
+    shard: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartServing:
     """Replay and run the shard's workers, under ``term``."""
 

@@ -15,7 +15,7 @@ from replica_checks import ReplicaChecks
 from golemp2p.core.effects import Notice, Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
+from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, StartServing, StopServing
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.model.ids import Key
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
@@ -264,7 +264,7 @@ class World:
             elif isinstance(effect, Notice):
                 self.notices.append((node.name, effect))
             else:
-                assert isinstance(effect, StopServing)
+                assert isinstance(effect, StopServing | Installed)
         self.checks.after(node)
 
     # -- looking
