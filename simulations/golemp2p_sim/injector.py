@@ -114,6 +114,8 @@ class Injector:
         kind = KINDS[fault.kind]
         if kind.nodes != "any" and not fault.nodes:
             return "nobody is there" if kind.nodes == "side" else "nobody is primary"
+        if kind.nodes == "two" and len(set(fault.nodes)) < 2:
+            return "there is no second node"
         nodes = [self.world.hosts[node] for node in fault.nodes]
         if any(not host.born for host in nodes):
             return "the node is not born yet"

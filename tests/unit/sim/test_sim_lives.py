@@ -232,3 +232,10 @@ def test_who_cannot_leave_does_not_promise_to(name: str) -> None:
     node = subject.node(Surroundings(0, World(0, subject, WorldOptions(nodes=3)).keys, 0, Random(1)))
     with pytest.raises(AssertionError, match="nobody can leave"):
         node.on_leave(0)
+
+
+def test_a_pair_takes_two() -> None:
+    world, _ = grown([0, 5 * S])
+    injector = injected(world, Fault("reset", S, nodes=(0,)))
+    world.run_until(2 * S)
+    assert refusals(injector) == ["there is no second node"]
