@@ -37,9 +37,9 @@ class Run:
         self.case = case
         nodes = case.options.nodes
         subject = make_subject(case.subject, nodes, case.mutation, dict(case.parameters))
-        self.world = World(case.seed, subject, case.options, keep_lines=keep_lines)
+        self.world = World(case.seed, subject, case.options, births=case.births, keep_lines=keep_lines)
         self.profile = PROFILES[case.profile]
-        self.atlas = Atlas(subject, harm=self.profile.harm, away=self.profile.away)
+        self.atlas = Atlas(subject, harm=self.profile.harm, away=self.profile.away, groups=self.world.groups)
         self.history = History()
         self.positions, self.primaries = OneEntryPerPosition(), OnePrimaryPerTerm()
         self.queues, self.orders = BoundedQueues(), Linearizability()
@@ -91,7 +91,8 @@ class Run:
         self._probe()
         while world.now < healed_ns + case.deadline_ns and not world.violations:
             world.run_until(world.now + SETTLE_STEP_NS)
-            if self.clients.idle and not self._open_calls() and not divergence(world):
+            leaving = any(host.leaving for host in world.hosts)
+            if self.clients.idle and not leaving and not self._open_calls() and not divergence(world):
                 return world.now - healed_ns
         return -1
 
