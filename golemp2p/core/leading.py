@@ -157,6 +157,13 @@ class Leading:
             self._remind(member, progress, now_ns)
         self._take_over()
 
+    def outran(self, member: Member) -> None:
+        """A removed member is in a higher term, which it reached in vain: it listens no more, so it is told nothing."""
+        progress = self.progress.get(member)
+        if progress is not None:
+            progress.is_gone = True
+            self._track()
+
     def _owes(self, member: Member, progress: Progress) -> bool:
         """Whether this follower is to be told what is committed."""
         log = self._state.log

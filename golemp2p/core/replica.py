@@ -392,7 +392,6 @@ class Replica:
             state.send(sender, Appended(_position_of(body), Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
             return
         if message.term > state.term:
-            self._catch_up.cancel()
             state.adopt(message.term, "higher-term")
         if state.primary not in (None, sender):
             state.notice("protocol-violation", peer=sender, reason="second-primary")
@@ -421,6 +420,8 @@ class Replica:
                 self._voting.voted(member, message, body, now_ns)
             case Appended() if leading is not None and (message.term == state.term or body.refusal is Refusal.DAMAGED):
                 leading.appended(member, body, now_ns)
+            case Appended() if leading is not None and message.term > state.term:
+                leading.outran(member)
             case AskPrimary():
                 if leading is None or message.term != state.term:
                     state.send(member.public_key, Resigned(message.term))

@@ -149,6 +149,7 @@ class World:
         node = self.nodes[name]
         assert node.replica is None
         node.stores += 1
+        self.checks.harmed(node)
         node.durable = ReplicaDurable()
         node.must_reach = (0, 0)
 
@@ -157,6 +158,7 @@ class World:
         node = self.nodes[name]
         assert node.replica is None
         node.must_reach = max(node.must_reach, node.durable.record.high_water)
+        self.checks.harmed(node)
         del node.durable.entries[keep:]
 
     # -- steps

@@ -400,6 +400,7 @@ def test_a_store_that_went_back_in_time_abstains_until_repaired() -> None:
     proof = world.nodes["B"].durable.record
     world.crash("B")
     world.nodes["B"].durable = image
+    world.checks.harmed(world.nodes["B"])
     world.start("B")
     world.carry_out(world.nodes["B"], world["B"].witnessed(proof.term, proof.high_water))
     assert world["B"].is_damaged
