@@ -208,7 +208,7 @@ class Replica:
         state.step_down("removed")
         if not state.rules.record_outlives_removal:
             state.term, state.voted_for, state.high_water = 0, None, (0, 0)
-            state.log.install(BLANK_BASE, {})
+            state.install(BLANK_BASE, {})
         state.persist(is_forgotten=True)
         return self._taken()
 

@@ -21,6 +21,7 @@ WEIGHTS = {
     "deliver": 100,
     "sync": 45,
     "propose": 16,
+    "queue": 4,
     "tick": 12,
     "drop": 4,
     "duplicate": 3,
@@ -216,6 +217,10 @@ class Chaos:
     def propose(self) -> None:
         self.with_primary(lambda name: self.world.propose(name, self.random.choice(LOGS), self.random.randrange(1, 4)))
 
+    def queue(self) -> None:
+        """What is appended and not flushed yet is nowhere but in the primary's memory."""
+        self.with_primary(lambda name: self.world.queue(name, self.random.choice(LOGS)))
+
     def delete(self) -> None:
         def act(name: str) -> None:
             self.world[name].delete(self.random.choice(LOGS))
@@ -326,6 +331,8 @@ class Chaos:
     def heal(self) -> None:
         world = self.world
         world.cut.clear()
+        for name in self.running():
+            world.call(name, "flush")
         world.bag += self.late
         self.late.clear()
         for name in self.crashed():
