@@ -122,7 +122,7 @@ class Replica:
         if state.leading is not None:
             state.leading.advance(now_ns)
         if state.log.base.branch != state.log.branch:
-            self._compact(state.log.branch_position())  # newcomers to a branch start from a base of that branch
+            state.compact(state.log.branch_position())  # newcomers to a branch start from a base of that branch
         return self._taken()
 
     def campaign(self, now_ns: int) -> list[Effect]:
@@ -196,7 +196,7 @@ class Replica:
 
     def compact(self, position: int) -> list[Effect]:
         """Keep of the entries up to ``position`` (at most the commit position) only the heads of the logs."""
-        self._compact(min(position, self._state.log.commit, self._state.durable_position))
+        self._state.compact(position)
         return self._taken()
 
     def forget(self) -> list[Effect]:
@@ -372,12 +372,6 @@ class Replica:
     def _taken(self) -> list[Effect]:
         effects, self._state.effects = self._state.effects, []
         return effects
-
-    def _compact(self, position: int) -> None:
-        state = self._state
-        if state.log.base.position < position <= min(state.log.commit, state.durable_position):
-            base, changed = state.log.compact(position)
-            state.persist(base=base, heads=tuple(changed.items()))
 
     def _serving(self) -> Leading:
         leading = self._state.leading

@@ -142,9 +142,18 @@ class ReplicaState:
     def install(self, base: Base, heads: Mapping[Key, Head]) -> None:
         """Start over from ``base``, which the next write holds; nothing of it is durable yet."""
         self.log.install(base, heads)
+        self.damaged_logs = ()
         self.durable_position = 0
         self.written_position = base.position
         self._pending = deque((token, 0) for token, _ in self._pending)
+
+    def compact(self, position: int) -> None:
+        """Keep of the entries up to ``position``, as far as they are committed and durable, only the heads of the logs. Not while
+        segments are damaged: they are fetched up to where the base says that their logs end."""
+        position = min(position, self.log.commit, self.durable_position)
+        if self.log.base.position < position and not self.damaged_logs:
+            base, changed = self.log.compact(position)
+            self.persist(base=base, heads=tuple(changed.items()))
 
     def commit(self, position: int) -> None:
         """Everything up to ``position`` is committed, as far as this replica has it."""

@@ -377,8 +377,7 @@ def test_damaged_logs_are_fetched_again_from_a_peer() -> None:
     world.crash("B")
     durable = world.nodes["B"].durable
     whole = list(durable.history[LOGS[1]])
-    durable.history[LOGS[1]][1] = durable.history[LOGS[1]][0]
-    durable.damaged_logs = (LOGS[1],)
+    world.damage_log("B", LOGS[1], 1)
     world.start("B")
     assert world["B"].is_damaged
     world.call("B", "repair", key_of("A"))
