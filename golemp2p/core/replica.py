@@ -336,11 +336,15 @@ class Replica:
 
     @property
     def is_removed(self) -> bool:
-        """Whether a committed configuration has no place for this replica."""
+        """Whether a committed configuration has no place for this replica, which was a member before."""
         log = self._state.log
         configuration = log.configuration
         is_known = not log.is_blank and log.configuration_position <= log.commit
-        return is_known and self._state.known_as(configuration, self._state.me) not in configuration.members
+        return (
+            is_known
+            and self._state.has_belonged()
+            and self._state.known_as(configuration, self._state.me) not in configuration.members
+        )
 
     @property
     def commit_position(self) -> int:

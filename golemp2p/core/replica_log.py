@@ -69,6 +69,10 @@ class ReplicaLog:
         """The one before the newest, or the newest if none is known before it."""
         return self._configurations[-2][1] if len(self._configurations) > 1 else self._configurations[-1][1]
 
+    def configurations(self) -> list[Configuration]:
+        """The one in force at the base, and all after it."""
+        return [configuration for _, configuration in self._configurations]
+
     def configuration_at(self, position: int) -> Configuration:
         return next(found for at, found in reversed(self._configurations) if at <= position)
 

@@ -27,7 +27,19 @@ ROUGH = {
 }
 LYING = {**ROUGH, "tamper": 3}
 DISKS = {**ROUGH, "lose_disk": 30, "damage": 30}
-ROTTEN = {"propose": 30, "delete": 4, "compact": 20, "rot": 20, "repair": 15, "restart": 15, "crash": 1, "suspect": 1, "delay": 8, "lag": 4, "release": 6}
+ROTTEN = {
+    "propose": 30,
+    "delete": 4,
+    "compact": 20,
+    "rot": 20,
+    "repair": 15,
+    "restart": 15,
+    "crash": 1,
+    "suspect": 1,
+    "delay": 8,
+    "lag": 4,
+    "release": 6,
+}
 LEAVING = {**ROUGH, "change": 20, "forget": 20}
 SLOW = {"deliver": 150, "sync": 90, "propose": 40, "delay": 12, "lag": 6, "release": 10}
 MIXES = {"CALM": {}, "ROUGH": ROUGH, "LYING": LYING, "DISKS": DISKS, "LEAVING": LEAVING, "SLOW": SLOW, "ROTTEN": ROTTEN}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from replica_world import founded
+from replica_world import World, founded
 
 from golemp2p.core.replica_effects import ReplicaRecord
-from golemp2p.model.messages_shard import TakeOver
+from golemp2p.model.messages_shard import Append, TakeOver
+from golemp2p.model.replication import Configuration
 
 
 def test_a_newcomer_that_knows_a_higher_term_is_led_after_a_new_election() -> None:
@@ -38,3 +39,44 @@ def test_a_hand_over_from_an_old_term_is_refused_aloud() -> None:
     world.call("A", "campaign")
     world.settle()
     assert (world.serving(), world["A"].term) == ("A", 6)
+
+
+def catching_up() -> World:
+    """D joins; A's base is older than the configuration that has a place for D."""
+    world = founded(others="D")
+    for _ in range(3):
+        world.propose("A")
+        world.settle()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.settle()
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    return world
+
+
+def test_a_newcomer_that_knows_older_members_only_was_not_removed() -> None:
+    world = catching_up()
+    world.settle(lost=lambda message: isinstance(message.body, Append))
+    assert world["D"].configuration == Configuration(tuple(world.members("ABC")))
+    assert not world["D"].is_removed
+    world.rest()
+    assert world["D"].configuration.learners == tuple(world.members("D"))
+
+
+def test_who_was_a_member_knows_that_it_was_removed_also_from_a_base_and_after_a_restart() -> None:
+    world = catching_up()
+    world.rest()
+    world.cut |= {(world.nodes["A"].key, world.nodes["D"].key)}
+    world.call("A", "change_members", world.members("ABC"), ())
+    world.settle()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.cut.clear()
+    world.trust("A", "D")
+    world.settle()
+    assert world["D"].log.base == world["A"].log.base
+    assert world["D"].is_removed
+    world.crash("D")
+    world.start("D")
+    assert world["D"].is_removed
+    world.carry_out(world.nodes["D"], world["D"].forget())
+    world.sync("D")
+    assert not world.nodes["D"].durable.record.belonged  # should it come again, it is a newcomer
