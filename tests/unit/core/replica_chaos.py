@@ -299,7 +299,7 @@ class Chaos:
         appends = [item for item in self.world.bag if isinstance(item[2].body, Append) and item[2].body.entries]
         if appends:
             sender, receiver, message = self.random.choice(appends)
-            forge = self.random.choice((self.forged_segment, self.broken_chain, self.rewritten_history))
+            forge = self.random.choice((self.forged_segment, self.broken_chain, self.rewritten_history, self.usurped_group))
             body = forge(message.body, receiver)
             if body is not None:
                 self.world.hand(sender, receiver, replace(message, body=body))
@@ -318,6 +318,14 @@ class Chaos:
     def broken_chain(self, body: Append, receiver: bytes) -> Append:
         entry = body.entries[-1]
         return replace(body, entries=(*body.entries[:-1], self.signed(entry, NoOp(), bytes(32))))
+
+    def usurped_group(self, body: Append, receiver: bytes) -> Append:
+        """The group is to be of the author and one other from now on."""
+        entry = body.entries[-1]
+        others = [node.member for node in self.world.nodes.values() if node.key in (entry.author, receiver)]
+        return replace(
+            body, entries=(*body.entries[:-1], self.signed(entry, Configuration(tuple(others)), entry.previous_hash))
+        )
 
     def rewritten_history(self, body: Append, receiver: bytes) -> Append | None:
         """A later primary's election, properly voted for, in the place of something committed."""

@@ -117,12 +117,12 @@ class ReplicaChecks:
             self.is_forced = True
         else:
             demand(notary.is_entry_signed(entry.hash, entry.signature, entry.author), "signature")
+        if isinstance(content, Configuration):
+            self.configuration(node, entry, log.configuration_at(entry.position - 1))
         known = self.entries.setdefault((entry.term, entry.position), entry)
         demand(known.hash == entry.hash, "two entries of one term at one position")
         if isinstance(content, Election | Branch):
             self.opened[entry.term] = entry.position, entry.hash
-        if isinstance(content, Configuration):
-            self.configuration(node, entry, log.configuration_at(entry.position - 1))
 
     def configuration(self, node: Any, entry: Any, before: Configuration) -> None:
         now = entry.content

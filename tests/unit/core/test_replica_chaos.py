@@ -60,6 +60,7 @@ NOTICED_BY = {
     "serve_after_election_commit": ("serves before its election is committed", ROUGH),
     "new_term_after_restart": ("two primaries in a term", ROUGH),
     "joint_consensus": ("voters changed at once", ROUGH),
+    "configuration_step_check": ("voters changed at once", LYING),
     "learner_before_voter": ("a voter that had not caught up", ROUGH),
     "record_outlives_removal": ("while damaged", LEAVING),
     "store_id_identity": ("a committed entry is lost", DISKS),
