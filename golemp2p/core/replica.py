@@ -314,9 +314,9 @@ class Replica:
         return self._state.damaged
 
     @property
-    def can_vote(self) -> bool:
-        """Whether it is an elector that holds all it ever acknowledged."""
-        return self._state.is_elector and not self._state.abstains
+    def may_campaign(self) -> bool:
+        """Whether it is an elector, or one that is leaving, and holds all it ever acknowledged."""
+        return self._voting.may_campaign()
 
     @property
     def wants_repair(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from replica_world import World, founded
 
 from golemp2p.core.replica_effects import ReplicaRecord
-from golemp2p.model.messages_shard import Append, TakeOver
+from golemp2p.model.messages_shard import Append, ShardMessage, TakeOver
 from golemp2p.model.replication import Configuration
 
 
@@ -80,3 +80,28 @@ def test_who_was_a_member_knows_that_it_was_removed_also_from_a_base_and_after_a
     world.carry_out(world.nodes["D"], world["D"].forget())
     world.sync("D")
     assert not world.nodes["D"].durable.record.belonged  # should it come again, it is a newcomer
+
+
+def test_the_last_one_that_is_up_to_date_may_campaign_though_it_is_leaving() -> None:
+    world = founded("ABCDE")
+    world.propose("A")
+    world.call("A", "change_members", world.members("CDE"), ())
+
+    def is_final(message: ShardMessage) -> bool:
+        return any(isinstance(entry.content, Configuration) and not entry.content.is_joint for entry in message.body.entries)
+
+    world.settle(lost=lambda message: isinstance(message.body, Append) and is_final(message))
+    world.cut |= {(world.nodes["A"].key, world.nodes[name].key) for name in "CDE"}
+    world.now_ns = world["A"].next_due_ns()
+    world.tick("A")
+    world.settle()
+    world.crash("A")
+    assert world.nodes["B"].member not in world["B"].configuration.electors
+    assert world["B"].may_campaign
+    for name in "BCDE":
+        world.suspect(name, "A")
+    world.call("B", "campaign")
+    world.settle()
+    assert world.serving() in "CDE"  # it led until its leaving was committed
+    assert world["B"].is_removed
+    assert not world["B"].may_campaign
