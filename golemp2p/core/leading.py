@@ -70,6 +70,8 @@ class Leading:
             assert (content.author, content.term) == (author, state.term), "a primary writes in its own name and term"
         entry_hash = state.notary.entry_hash(position, state.term, log.last_hash, author, content)
         signature = b"" if signs_itself else state.notary.sign_entry(entry_hash)
+        if content.__class__ is Configuration:
+            self._meet(content, log.configuration)
         log.append(Entry(position, state.term, log.last_hash, author, content, signature, entry_hash))
         self._track()
         if content.__class__ is Configuration:
@@ -92,6 +94,12 @@ class Leading:
             for member in members
             if member != myself
         }
+
+    def _meet(self, configuration: Configuration, before: Configuration) -> None:
+        """Whoever joins is new: if it was a member once, it may have dropped all it had (S9)."""
+        for member in configuration.members:
+            if member not in before.members:
+                self.progress.pop(member, None)
 
     def _is_untold(self, progress: Progress) -> bool:
         return progress.match > 0 and not progress.is_gone and progress.commit < self._state.log.configuration_position
@@ -248,6 +256,7 @@ class Leading:
         self._refresh("no-majority")
         for member, progress in self.progress.items():
             if member.public_key == peer:
+                progress.is_gone = False  # a late message of an old store may have said so of the one that is there
                 progress.rewind()
                 progress.delay_ns = self._state.limits.retry_ns
                 progress.commit = 0  # it may have started anew: then it knows neither that nor who is primary
