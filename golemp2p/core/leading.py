@@ -117,7 +117,7 @@ class Leading:
         state = self._state
         log = state.log
         limits = state.limits
-        if member.public_key in state.suspected or progress.is_gone:
+        if not self._is_spoken_to(member, progress):
             return
         if progress.wants_base or progress.next <= log.base.position:
             progress.wants_base = True
@@ -143,6 +143,7 @@ class Leading:
 
     def appended(self, sender: Member, answer: Appended, now_ns: int) -> None:
         state = self._state
+        limits = state.limits
         member = state.known_as(state.log.configuration, sender)
         self._note_store(member)
         progress = self.progress.get(member)
@@ -151,9 +152,12 @@ class Leading:
         progress.damaged = answer.damaged
         progress.commit = answer.commit
         if answer.refusal is None:
-            progress.accepted(answer.position, now_ns, state.limits.retry_ns)
+            progress.accepted(answer.position, now_ns, limits.retry_ns)
         else:
             progress.refused(answer)
+            if progress.violations == limits.violations_max:
+                state.notice("follower-given-up", peer=member.public_key)
+                progress.rewind()
         self.advance(now_ns)
         if state.leading is not self:
             return
@@ -175,7 +179,13 @@ class Leading:
         """Whether this follower is to be told what is committed."""
         log = self._state.log
         is_behind = progress.commit < log.commit and progress.match > 0 and log.base.position < progress.next
-        return is_behind and not progress.is_gone and member.public_key not in self._state.suspected
+        return is_behind and self._is_spoken_to(member, progress)
+
+    def _is_spoken_to(self, member: Member, progress: Progress) -> bool:
+        """Not who is suspected, or lost its store; nor who refuses all it is sent, as one of us is broken: until it is alive anew."""
+        state = self._state
+        is_refusing = progress.violations >= state.limits.violations_max
+        return not progress.is_gone and not is_refusing and member.public_key not in state.suspected
 
     def _remind(self, member: Member, progress: Progress, now_ns: int) -> None:
         """If nothing is under way that tells it what is committed, tell it in a moment."""
@@ -256,6 +266,7 @@ class Leading:
         self._refresh("no-majority")
         for member, progress in self.progress.items():
             if member.public_key == peer:
+                progress.violations = 0
                 progress.is_gone = False  # a late message of an old store may have said so of the one that is there
                 progress.rewind()
                 progress.delay_ns = self._state.limits.retry_ns
