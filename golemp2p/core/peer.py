@@ -71,7 +71,7 @@ class Peer:
         self.membership = Membership(record, authority, dice, profile.membership)
         self.liveness = Liveness(profile.liveness)
         self.planner = Planner(self.own, shards_count, profile.placement, compute)
-        self.requests = Requests(self._candidates, dice, profile.requests)
+        self.requests = Requests(self._candidates, dice, profile.requests, lambda peer: not self.shards.is_suspected(peer))
         self.dht = Dht(self.membership.record, proofs, dice, profile.lookup)
         self.shards = PeerShards(
             Member(self.own, record.store_id), durable, shards_count=shards_count, notary=notary, dice=dice, profile=profile,

@@ -336,9 +336,11 @@ class Replica:
 
     @property
     def is_removed(self) -> bool:
-        """Whether a committed configuration has no place for this replica, which had one in an earlier one that it holds. A newcomer
-        may hold older configurations than the one that names it."""
+        """Whether a committed configuration has no place for this replica, which had one in one it held before (a newcomer may
+        hold older ones than the one that names it); or a quorum of the others told it so when it campaigned."""
         log = self._state.log
+        if self._state.outcast:
+            return True
         is_last = not log.is_blank and log.configuration_position <= log.commit and not self._is_in(log.configuration)
         return is_last and any(map(self._is_in, log.configurations))
 

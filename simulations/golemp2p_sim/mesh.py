@@ -16,9 +16,10 @@ from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import PeerProfile
 from golemp2p.core.placement import Place, Targets, targets
 from golemp2p.core.planner import PlacementProfile
+from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_rules import Rules
 from golemp2p.model.ids import Key
-from golemp2p.model.replication import Configuration
+from golemp2p.model.replication import Configuration, Member
 from golemp2p_sim.faults import KINDS
 from golemp2p_sim.mesh_image import MeshImage
 from golemp2p_sim.mesh_node import MeshNode
@@ -60,6 +61,7 @@ class Mesh:
             placement=placement, liveness=LivenessProfile(), rules=rules or Rules(), entries_max=ENTRIES_MAX
         )
         self._chains: dict[int, dict[int, int]] = {}
+        self.world: World | None = None
 
     @staticmethod
     def rule_names() -> tuple[str, ...]:
@@ -98,6 +100,11 @@ class Mesh:
                 return False
         return len(peer.membership.members) > 1 and not self._awaits(own, shards.me.store_id)
 
+    def has_vote(self, member: Member, shard: int) -> bool:
+        """In the shard's newest configuration, whatever the member knows of it."""
+        assert self.world is not None, "a node runs in a world"
+        return member in newest_configuration(shard, self.world).voters
+
     def _awaits(self, own: bytes, store_id: bytes) -> bool:
         """Whether some group still counts on an earlier store of this node."""
         world = self.world
@@ -111,7 +118,8 @@ class Mesh:
 
     # -- Subject
 
-    world: World | None = None
+    def placed_in(self, world: World) -> None:
+        self.world = world
 
     def node(self, surroundings: Surroundings) -> MeshNode:
         return MeshNode(self, surroundings)
@@ -123,7 +131,6 @@ class Mesh:
         return [(0,)] * self.shards_count
 
     def current_groups(self, world: World) -> Sequence[tuple[int, ...]]:
-        self.world = world
         index = {key: number for number, key in enumerate(world.keys)}
         newest = newest_configurations(self, world)
         groups = [tuple(index[voter.public_key] for voter in c.voters) for c in newest]
@@ -144,29 +151,28 @@ class Mesh:
 
 
 def newest_configurations(mesh: Mesh, world: World) -> list[Configuration]:
-    """Of each shard the newest configuration that any node has, in memory or on disk."""
-    newest: list[tuple[tuple[int, int], Configuration]] = []
-    for shard in range(mesh.shards_count):
-        best = ((-1, -1), Configuration(()))
-        for host in world.hosts:
-            if host.gone:
-                continue
-            held = host.node.configuration(shard) if isinstance(host.node, MeshNode) else None
-            image = host.disk.image
-            if held is None and isinstance(image, MeshImage) and shard in image.shards:
-                held = _stored(image, shard)
-            if held is not None and held[0] > best[0]:
-                best = held
-        newest.append(best)
-    return [configuration for _, configuration in newest]
+    """Of each shard the configuration in the most up-to-date log that any node has, in memory or on disk."""
+    return [newest_configuration(shard, world) for shard in range(mesh.shards_count)]
 
 
-def _stored(image: MeshImage, shard: int) -> tuple[tuple[int, int], Configuration] | None:
-    durable = image.shards[shard]
-    found = [entry for entry in durable.entries if entry.content.__class__ is Configuration]
-    if found:
-        last = found[-1]
-        assert isinstance(last.content, Configuration), "as picked"
-        return (last.term, last.position), last.content
+def newest_configuration(shard: int, world: World) -> Configuration:
+    best = ((-1, -1), Configuration(()))
+    for host in world.hosts:
+        if host.gone:
+            continue
+        held = host.node.configuration(shard) if isinstance(host.node, MeshNode) else None
+        image = host.disk.image
+        if held is None and isinstance(image, MeshImage) and shard in image.shards:
+            held = _stored(image.shards[shard])
+        if held is not None and held[0] > best[0]:
+            best = held
+    return best[1]
+
+
+def _stored(durable: ReplicaDurable) -> tuple[tuple[int, int], Configuration] | None:
     base = durable.base
-    return ((base.term, base.configuration_position), base.configuration) if base.configuration.voters else None
+    if not base.configuration.voters:
+        return None
+    last = durable.entries[-1] if durable.entries else base
+    found = [entry.content for entry in durable.entries if isinstance(entry.content, Configuration)]
+    return (last.term, last.position), (found or [base.configuration])[-1]

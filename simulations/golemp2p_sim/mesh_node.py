@@ -154,7 +154,7 @@ class MeshNode:
 
     def replicas(self) -> Sequence[ReplicaView]:
         shards = self._peer.shards
-        return [self._copy(shard).view(is_member=self._is_voter(shard)) for shard in shards.held()]
+        return [self._copy(shard).view(is_member=self._mesh.has_vote(shards.me, shard)) for shard in shards.held()]
 
     def chain_at(self, shard: int, position: int) -> int | None:
         return self._copy(shard).chain_at(position) if shard in self._peer.shards else None
@@ -165,11 +165,11 @@ class MeshNode:
     # -- for the subject
 
     def configuration(self, shard: int) -> tuple[tuple[int, int], Configuration] | None:
-        """((term, position), configuration) as this node's replica has it; ``None``: it holds none."""
+        """End of the log (term, position), and the configuration in it, as this node's replica has them; ``None``: it holds none."""
         if shard not in self._peer.shards:
             return None
         log = self._peer.shards[shard].log
-        return (log.term_at(log.configuration_position), log.configuration_position), log.configuration
+        return None if log.is_blank else (log.last, log.configuration)
 
     # -- effects of the peer --------------------------------------------------------------------------------------------------
 
@@ -263,10 +263,6 @@ class MeshNode:
         self._out.append(effect)
 
     # -- is everything here that should be?
-
-    def _is_voter(self, shard: int) -> bool:
-        me = self._peer.shards.me
-        return me in self._peer.shards[shard].configuration.voters
 
     def _look_whole(self, now_ns: int) -> None:
         """No group counts on what this node had before, and nothing of what it has is damaged."""
