@@ -46,7 +46,8 @@ Certify = Callable[[int], bytes]
 
 
 class Peer:
-    """``record``: this node, unsigned. ``durable``: what storage holds, by shard. ``size_of``: bytes to copy when a shard gets another
+    """``record``: this node, unsigned, with an incarnation higher than in earlier lives (such as milliseconds of its clock), so that
+    others notice that it started anew. ``durable``: what storage holds, by shard. ``size_of``: bytes to copy when a shard gets another
     replica. ``compute``: see ``Planner``."""
 
     def __init__(

@@ -82,7 +82,7 @@ class MeshNode:
         assert isinstance(image, MeshImage), "the disk of this subject"
         self._image = image
         self._harmed = self._harmed or image.rotten
-        record = NodeRecord(self._key, store_id(self._store), (self._mesh.address(self._me),), 1, "", 0)
+        record = NodeRecord(self._key, store_id(self._store), (self._mesh.address(self._me),), 1, "", now_ns // MS)
         if image.is_blank and self._founder:
             for shard in range(self._mesh.shards_count):
                 image.shards[shard] = ReplicaDurable.at_birth(Member(self._key, record.store_id))
