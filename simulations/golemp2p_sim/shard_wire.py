@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
 from golemp2p.model.ids import Key
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.messages_shard import (
     Append,
     Appended,
@@ -35,7 +36,7 @@ DECODED_MAX = 20_000
 """Invocations that are remembered decoded: every replica reads each of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Alive:
     """Every node says so to those it shares shards with. ``life``: new with each start. ``leads``: (shard, commit position, hash
     there) of what it is primary of, so that followers of an idle shard learn what is committed."""

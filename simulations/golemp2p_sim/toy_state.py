@@ -12,11 +12,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from golemp2p.model.light import light_dataclass
 from golemp2p_sim import model_worker
 from golemp2p_sim.model_worker import Call
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Entry:
     """``digest``: of all but the term, made once by whoever proposes."""
 
