@@ -144,8 +144,7 @@ class ReplicaState:
         first = self.log.commit + 1
         if position >= first:
             self.log.commit = position
-            entries = tuple(self.log.entry(at) for at in range(first, position + 1))
-            self.effects.append(Committed(self.shard, entries))
+            self.effects.append(Committed(self.shard, tuple(self.log.between(first, position + 1))))
 
     def adopt(self, term: int, reason: str) -> None:
         """Enter a higher term as a follower that has not voted in it and knows no primary of it."""

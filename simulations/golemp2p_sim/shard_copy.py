@@ -14,6 +14,9 @@ from golemp2p_sim.node import Committed, Executed, ReplicaView
 from golemp2p_sim.shard_wire import chain_of, make_segment, read_segment
 from golemp2p_sim.toy_state import Entry, ShardState
 
+Applied = Callable[["ShardCopy", Entry, int, tuple[int, Any], str], None]
+"""Told (copy, entry, time, its position and result, derived key)."""
+
 
 @dataclass(slots=True)
 class ShardCopy:
@@ -36,15 +39,15 @@ class ShardCopy:
     def is_primary(self) -> bool:
         return self.replica.role is Role.PRIMARY
 
-    def apply_to(self, position: int, out: list[Any], applied: Callable[[int, Entry, Any, str], None]) -> None:
-        """Everything up to ``position`` is committed: run it. ``applied`` is told (position, entry, result, derived key)."""
+    def apply_to(self, position: int, out: list[Any], applied: Applied, now_ns: int) -> None:
+        """Everything up to ``position`` is committed: run it. ``applied`` is told of each entry, its result and derived key."""
         log = self.replica.log
         first = max(self.applied, log.base.position) + 1
         if position < first:
             return
         self.applied = position
-        entries = [log.entry(at) for at in range(first, position + 1)]
-        out.append(Committed(self.shard, first, tuple(chain_of(entry.hash) for entry in entries)))
+        entries = log.between(first, position + 1)
+        out.append(Committed(self.shard, first, tuple([chain_of(entry.hash) for entry in entries])))
         for entry in entries:
             content = entry.content
             if content.__class__ is not LogSegment:
@@ -53,7 +56,7 @@ class ShardCopy:
             executed, result, derived = self.state.apply(entry.position, invocation)
             if executed:
                 out.append(Executed(self.shard, entry.position, invocation.worker, invocation.key, result))
-            applied(entry.position, invocation, result, derived)
+            applied(self, invocation, now_ns, (entry.position, result), derived)
 
     def propose(self, log: Key, entry: Entry) -> None:
         """Queue ``entry`` at the end of ``log``; the replica must be serving."""

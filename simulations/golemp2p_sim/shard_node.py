@@ -52,20 +52,19 @@ def member_of(index: int, store: int = 0) -> Member:
 
 def _is_vote(send: Send) -> bool:
     """A vote given, not a trial's."""
-    match send.message:
-        case ShardMessage(body=Voted(trial=False, refusal=None)):
-            return True
-    return False
+    body = send.message.body
+    return type(body) is Voted and not body.trial and body.refusal is None
 
 
 @dataclass(slots=True)
 class Neighbour:
-    """Another node of shared shards. ``told``: its newest ``Alive``."""
+    """Another node of shared shards. ``told``: its newest ``Alive``; ``leads``: the shards that it says there to be primary of."""
 
     shards: tuple[int, ...]
     heard_ns: int
     suspected: bool = False
     told: Alive | None = None
+    leads: tuple[int, ...] = ()
 
 
 class ShardNode:
@@ -116,7 +115,10 @@ class ShardNode:
         return self._done()
 
     def next_due_ns(self) -> int | None:
-        return min(self._tick_ns, *self._dues.values()) if self._dues else self._tick_ns
+        soonest_ns = self._tick_ns
+        for due_ns in self._dues.values():  # asked after every event: no lists are made
+            soonest_ns = min(soonest_ns, due_ns)
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> Effects:
         for shard in [shard for shard, due in self._dues.items() if due <= now_ns]:
@@ -199,9 +201,13 @@ class ShardNode:
 
     def _say_alive(self, now_ns: int) -> None:
         self._alive_ns = now_ns + ALIVE_NS
+        led = {
+            shard: (shard, copy.applied, copy.replica.log.hash_at(copy.applied))
+            for shard, copy in self._copies.items()
+            if copy.is_primary
+        }
         for peer, neighbour in self._neighbours.items():
-            led = [copy for shard in neighbour.shards if (copy := self._copies[shard]).is_primary]
-            leads = tuple((copy.shard, copy.applied, copy.replica.log.hash_at(copy.applied)) for copy in led)
+            leads = tuple([led[shard] for shard in neighbour.shards if shard in led])
             self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads)))
 
     def _heard(self, peer: bytes, now_ns: int) -> None:
@@ -218,6 +224,7 @@ class ShardNode:
         if neighbour is None:
             return
         before, neighbour.told = neighbour.told, alive
+        neighbour.leads = tuple([lead[0] for lead in alive.leads])
         if before is None or before.life != alive.life:
             self._connected(peer, neighbour, now_ns)
         for shard, commit, last_hash in alive.leads:
@@ -257,27 +264,32 @@ class ShardNode:
     def _is_led(self, copy: ShardCopy) -> bool:
         """The primary that this replica knows lives, and says itself that it leads."""
         neighbour = self._neighbours.get(copy.replica.primary or b"")
-        if neighbour is None or neighbour.suspected or neighbour.told is None:
-            return False
-        return any(shard == copy.shard for shard, _, _ in neighbour.told.leads)
+        return neighbour is not None and not neighbour.suspected and copy.shard in neighbour.leads
 
     def _replace_lost(self, copy: ShardCopy, now_ns: int) -> None:
         """As primary: a voter whose node has another store now is gone (S9); its new store learns, and takes the vote over."""
         configuration = copy.replica.configuration
-        stores = {key: n.told.store_id for key, n in self._neighbours.items() if n.told is not None}
-        stores[self._key] = self._member.store_id
-        now = {voter: Member(voter.public_key, stores.get(voter.public_key, voter.store_id)) for voter in configuration.voters}
-        fresh = [member for voter, member in now.items() if member != voter]
+        fresh = [member for voter in configuration.voters if (member := self._as_it_is(voter)) is not voter]
         if not fresh or configuration.is_joint:
             return
+        voters = tuple([self._as_it_is(voter) for voter in configuration.voters])
         with suppress(InvalidState):  # another change is under way, or the learner is behind: the next tick tries again
             if all(member in configuration.learners for member in fresh):
-                effects = copy.replica.change_members(tuple(now.values()), (), now_ns)
+                effects = copy.replica.change_members(voters, (), now_ns)
                 self._out.append(Step("voters-change"))
             else:
                 effects = copy.replica.change_members(configuration.voters, tuple(fresh), now_ns)
                 self._out.append(Step("learner-added"))
             self._carry_out(copy, effects, now_ns)
+
+    def _as_it_is(self, voter: Member) -> Member:
+        """``voter`` itself, or its node with the store that it has now."""
+        if voter.public_key == self._key:
+            store_id = self._member.store_id
+        else:
+            neighbour = self._neighbours.get(voter.public_key)
+            store_id = voter.store_id if neighbour is None or neighbour.told is None else neighbour.told.store_id
+        return voter if store_id == voter.store_id else Member(voter.public_key, store_id)
 
     def _is_voter(self, copy: ShardCopy) -> bool:
         return self._member in copy.replica.configuration.voters
@@ -312,10 +324,12 @@ class ShardNode:
                     self._token += 1
                     self._tokens[self._token] = (shard, effect.token)
                     self._out.append(Persist(effect.write, self._token, effect.then))
-                    if any(map(_is_vote, effect.then)):
+                    if effect.then and any(map(_is_vote, effect.then)):
                         self._out.append(Step("voted"))
-                case Send() if _is_vote(effect):
-                    self._out += (effect, Step("voted"))
+                case Send():
+                    self._out.append(effect)
+                    if _is_vote(effect):
+                        self._out.append(Step("voted"))
                 case Committed():
                     self._apply(copy, effect.entries[-1].position, now_ns)
                 case StartServing():
@@ -330,7 +344,7 @@ class ShardNode:
                 case ReadSegments():
                     self._out.append(Send(effect.peer, self._segments(copy, effect)))
                 case _:
-                    self._out.append(effect)  # Send, Notice
+                    self._out.append(effect)  # Notice
 
     def _segments(self, copy: ShardCopy, wanted: ReadSegments) -> ShardMessage:
         found = tuple(self._image.shards[copy.shard].read_for(wanted)[:SEGMENTS_PER_ANSWER])
@@ -338,11 +352,8 @@ class ShardNode:
         return ShardMessage(copy.shard, copy.replica.log.branch, copy.replica.term, self._member.store_id, answer)
 
     def _apply(self, copy: ShardCopy, position: int, now_ns: int) -> None:
-        copy.apply_to(
-            position,
-            self._out,
-            lambda at, entry, result, derived: self._desk.applied(copy, at, entry, now_ns, result=result, derived=derived),
-        )
+        if position > copy.applied:
+            copy.apply_to(position, self._out, self._desk.applied, now_ns)
 
     def _emit(self, effect: Any) -> None:
         self._out.append(effect)
@@ -393,8 +404,7 @@ class Shards:
     def shard_of(self, worker: str) -> int:
         return zlib.crc32(worker.encode()) % len(self._groups)
 
-    def message_bytes(self, message: Any) -> int:
-        return message_bytes(message)
+    message_bytes = staticmethod(message_bytes)
 
     def describe(self, message: Any) -> str:
         return describe(message)
