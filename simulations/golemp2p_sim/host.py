@@ -156,7 +156,7 @@ class Host:
         if node is None:
             network.counts.down += 1
             return
-        if not network.calm and network.lost_on_the_way(src, self.index, sent_at):
+        if (not network.calm or sent_at <= network.reset_ns) and network.lost_on_the_way(src, self.index, sent_at):
             return
         if self.frozen:
             if len(self.waiting) < INBOX_MAX:
@@ -224,12 +224,13 @@ class Host:
         if wanted is None:
             return
         at = self._world_ns(wanted) if self._ppm else wanted - self._base_local + self._base_world
-        world = self.world
-        at = max(at, world.now)
         armed = self._armed_ns
         if armed is None or at < armed:
-            self._armed_ns = at
-            world.at(at, self._on_timer, at, self.starts)
+            world = self.world
+            at = max(at, world.now)
+            if armed is None or at < armed:
+                self._armed_ns = at
+                world.at(at, self._on_timer, at, self.starts)
 
     def _durable(self, effect: Persist) -> None:
         if self.node is None:

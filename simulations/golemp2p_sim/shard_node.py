@@ -132,7 +132,12 @@ class ShardNode:
         src = self._index.get(sender)
         if src is None:
             return ()
-        self._heard(sender, now_ns)
+        neighbour = self._neighbours.get(sender)
+        if neighbour is not None:
+            neighbour.heard_ns = now_ns
+            if neighbour.suspected:
+                neighbour.suspected = False
+                self._connected(sender, neighbour, now_ns)
         match message:
             case ShardMessage():
                 copy = self._copies.get(message.shard)
@@ -210,15 +215,6 @@ class ShardNode:
             leads = tuple([led[shard] for shard in neighbour.shards if shard in led])
             self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads)))
 
-    def _heard(self, peer: bytes, now_ns: int) -> None:
-        neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return
-        neighbour.heard_ns = now_ns
-        if neighbour.suspected:
-            neighbour.suspected = False
-            self._connected(peer, neighbour, now_ns)
-
     def _on_alive(self, peer: bytes, alive: Alive, now_ns: int) -> None:
         neighbour = self._neighbours.get(peer)
         if neighbour is None:
@@ -226,6 +222,8 @@ class ShardNode:
         before, neighbour.told = neighbour.told, alive
         neighbour.leads = tuple([lead[0] for lead in alive.leads])
         if before is None or before.life != alive.life:
+            for copy in self._copies.values():
+                copy.whole = None
             self._connected(peer, neighbour, now_ns)
         for shard, commit, last_hash in alive.leads:
             if shard not in neighbour.shards:
@@ -269,7 +267,11 @@ class ShardNode:
     def _replace_lost(self, copy: ShardCopy, now_ns: int) -> None:
         """As primary: a voter whose node has another store now is gone (S9); its new store learns, and takes the vote over."""
         configuration = copy.replica.configuration
+        if configuration is copy.whole:
+            return
         fresh = [member for voter in configuration.voters if (member := self._as_it_is(voter)) is not voter]
+        if not fresh:
+            copy.whole = configuration  # until a node says something else
         if not fresh or configuration.is_joint:
             return
         voters = tuple([self._as_it_is(voter) for voter in configuration.voters])
@@ -313,6 +315,7 @@ class ShardNode:
 
     def _carry_out(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
         shard = copy.shard
+        copy.note_role()
         due = copy.replica.next_due_ns()
         if due is None:
             self._dues.pop(shard, None)

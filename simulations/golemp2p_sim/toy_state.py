@@ -10,11 +10,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from golemp2p.model.light import light_dataclass
 from golemp2p_sim import model_worker
 from golemp2p_sim.model_worker import Call
+
+RAN_MAX = 4_096
+"""Invocations whose outcome is remembered: all replicas run each, one soon after another."""
 
 
 @light_dataclass(frozen=True, slots=True)
@@ -36,6 +40,13 @@ def make_entry(term: int, kind: str, key: str = "", worker: str = "", operation:
 def chain_after(chain: int, entry: Entry) -> int:
     """Hash chain: an integer that commits to every entry so far. Integers only, so equal in every process."""
     return hash((chain, entry.term, entry.digest))
+
+
+@lru_cache(maxsize=RAN_MAX)
+def _ran(worker: str, state: Hashable, operation: tuple[Any, ...]) -> tuple[Hashable, Any, Call | None, int]:
+    """What the model worker makes of it, with a digest of state and result."""
+    after, result, call = model_worker.apply(worker, state, operation)
+    return after, result, call, zlib.crc32(repr((after, result)).encode())
 
 
 @dataclass(slots=True)
@@ -61,10 +72,10 @@ class ShardState:
         state = self.workers.get(entry.worker)
         if entry.worker not in self.workers:
             state = model_worker.initial(entry.worker)
-        after, result, call = model_worker.apply(entry.worker, state, entry.operation)
+        after, result, call, digest = _ran(entry.worker, state, entry.operation)
         self.workers[entry.worker] = after
         self.results[entry.worker, entry.key] = (position, result)
-        self.digest = hash((self.digest, zlib.crc32(repr((after, result)).encode())))
+        self.digest = hash((self.digest, digest))
         if call is None:
             return True, result, ""
         derived = f"{entry.key}/{call.operation[0]}"
