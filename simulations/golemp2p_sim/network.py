@@ -33,13 +33,13 @@ class Latency:
         mean = max(1, (self.mean_ns or (self.min_ns + self.max_ns) // 2) - self.min_ns)
         if self.distribution == "constant":
             return [self.min_ns] * LATENCY_SAMPLES
+        if self.distribution == "uniform":
+            return [self.min_ns + int(dice.random() * span) for _ in range(LATENCY_SAMPLES)]
         if self.distribution == "exponential":
             draws = [dice.expovariate(1 / mean) for _ in range(LATENCY_SAMPLES)]
-        elif self.distribution == "lognormal":
+        else:
             sigma = 0.8  # a long tail as of a busy WAN: p99 is 6 times the median
             draws = [dice.lognormvariate(math.log(mean) - sigma * sigma / 2, sigma) for _ in range(LATENCY_SAMPLES)]
-        else:
-            draws = [dice.random() * span for _ in range(LATENCY_SAMPLES)]
         return [self.min_ns + min(span, int(draw)) for draw in draws]
 
 

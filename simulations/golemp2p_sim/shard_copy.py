@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from golemp2p.core.replica import Replica
-from golemp2p.core.replica_state import Role
 from golemp2p.model.ids import Key
 from golemp2p.model.replication import EMPTY_LOG, Configuration, LogSegment
 from golemp2p_sim.node import Committed, Executed, ReplicaView
@@ -22,7 +21,7 @@ Applied = Callable[["ShardCopy", Entry, int, tuple[int, Any], str], None]
 class ShardCopy:
     """``applied``: the entries up to here are in ``state``; at least the core's commit position. ``campaign_ns``: when this node
     wants to take over, ``None`` while the shard is led. ``served_term``: the newest in which it served. ``whole``: a configuration
-    whose voters have the stores that it names, as far as their nodes said."""
+    whose voters have the stores that it names, as far as their nodes said. ``is_primary``: as of the core's last event."""
 
     shard: int
     replica: Replica
@@ -37,13 +36,6 @@ class ShardCopy:
     @property
     def is_voter(self) -> bool:
         return self.key in [voter.public_key for voter in self.replica.configuration.voters] and not self.replica.log.is_blank
-
-    def __post_init__(self) -> None:
-        self.note_role()
-
-    def note_role(self) -> None:
-        """To be called after every event of the core."""
-        self.is_primary = self.replica.role is Role.PRIMARY
 
     def apply_to(self, position: int, out: list[Any], applied: Applied, now_ns: int) -> None:
         """Everything up to ``position`` is committed: run it. ``applied`` is told of each entry, its result and derived key."""

@@ -23,6 +23,7 @@ from golemp2p.core.effects import Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
 from golemp2p.core.replica_rules import Rules
+from golemp2p.core.replica_state import Role
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage, Voted
 from golemp2p.model.replication import Member
@@ -129,26 +130,26 @@ class ShardNode:
         return self._done()
 
     def on_message(self, sender: bytes, message: Any, now_ns: int) -> Effects:
-        src = self._index.get(sender)
-        if src is None:
-            return ()
         neighbour = self._neighbours.get(sender)
         if neighbour is not None:
             neighbour.heard_ns = now_ns
             if neighbour.suspected:
                 neighbour.suspected = False
                 self._connected(sender, neighbour, now_ns)
+        elif sender not in self._index:
+            return ()
         match message:
             case ShardMessage():
                 copy = self._copies.get(message.shard)
                 if copy is not None:
                     self._carry_out(copy, copy.replica.receive(sender, message, now_ns), now_ns)
             case Alive():
-                self._on_alive(sender, message, now_ns)
+                if neighbour is not None:
+                    self._on_alive(sender, neighbour, message, now_ns)
             case Forward():
-                self._desk.invoke(message, src, now_ns)
+                self._desk.invoke(message, self._index[sender], now_ns)
             case Answer():
-                self._desk.answered(src, message, now_ns)
+                self._desk.answered(self._index[sender], message, now_ns)
             case _:
                 raise AssertionError(f"not a message of ours: {message!r}")
         return self._done()
@@ -215,10 +216,7 @@ class ShardNode:
             leads = tuple([led[shard] for shard in neighbour.shards if shard in led])
             self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads)))
 
-    def _on_alive(self, peer: bytes, alive: Alive, now_ns: int) -> None:
-        neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return
+    def _on_alive(self, peer: bytes, neighbour: Neighbour, alive: Alive, now_ns: int) -> None:
         before, neighbour.told = neighbour.told, alive
         neighbour.leads = tuple([lead[0] for lead in alive.leads])
         if before is None or before.life != alive.life:
@@ -315,7 +313,7 @@ class ShardNode:
 
     def _carry_out(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
         shard = copy.shard
-        copy.note_role()
+        copy.is_primary = copy.replica.role is Role.PRIMARY
         due = copy.replica.next_due_ns()
         if due is None:
             self._dues.pop(shard, None)

@@ -65,7 +65,7 @@ class HashNotary:
 
     def entry_hash(self, position: int, term: int, previous_hash: bytes, author: bytes, content: Content) -> bytes:
         digest = content.hash if content.__class__ is LogSegment else repr(content).encode()
-        return _hashed(b"chain", _two_numbers(position, term), previous_hash, author, digest)
+        return _chained(position, term, previous_hash, author, digest)
 
     def sign_entry(self, entry_hash: bytes) -> bytes:
         return _hashed(b"entry", self._key, entry_hash)
@@ -87,6 +87,11 @@ class HashNotary:
 
     def is_branch_signed(self, branch: Branch) -> bool:
         return branch.operator == OPERATOR
+
+
+@lru_cache(maxsize=DECODED_MAX)
+def _chained(position: int, term: int, previous_hash: bytes, author: bytes, digest: bytes) -> bytes:
+    return _hashed(b"chain", _two_numbers(position, term), previous_hash, author, digest)
 
 
 @lru_cache(maxsize=DECODED_MAX)
