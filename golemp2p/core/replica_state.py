@@ -191,6 +191,8 @@ class ReplicaState:
     def has_live_majority(self) -> bool:
         """Whether a quorum of the configuration is not suspected by this node."""
         configuration = self.log.configuration
+        if not self.suspected:
+            return not self.log.is_blank
         return is_quorum(configuration, [m for m in configuration.electors if m.public_key not in self.suspected])
 
     def holds_primary_alive(self) -> bool:

@@ -112,7 +112,7 @@ def make_segment(author: bytes, log: Key, term: int, head: Head, entry: Entry) -
 @lru_cache(maxsize=DECODED_MAX)
 def read_segment(term: int, data: bytes) -> Entry:
     """What ``make_segment`` was given."""
-    kind, key, worker, operation = json.loads(data[32:])
+    kind, key, worker, operation = json.loads(data[32:].decode())
     return make_entry(term, kind, key, worker, tuple(operation))
 
 
