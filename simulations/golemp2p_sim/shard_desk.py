@@ -54,12 +54,13 @@ class ShardDesk:
         groups: Sequence[tuple[int, ...]],
         shard_of: Callable[[str], int],
         *,
+        index: Mapping[bytes, int],
         dice: Random,
         out: Callable[[Any], None],
         flush: Callable[[ShardCopy, int], None],
     ) -> None:
         self._me, self._keys, self._groups, self._shard_of, self._dice = me, keys, groups, shard_of, dice
-        self._index = {key: index for index, key in enumerate(keys)}
+        self._index = index
         self._out, self._flush = out, flush
         self.copies: dict[int, ShardCopy] = {}
         self._waiting: dict[tuple[str, str], list[tuple[int, int]]] = {}

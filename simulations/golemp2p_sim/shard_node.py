@@ -75,13 +75,13 @@ class ShardNode:
         self._subject, self._dice = subject, surroundings.dice
         self._me, self._keys = surroundings.index, surroundings.keys
         self._key = surroundings.keys[surroundings.index]
-        self._index = {key: index for index, key in enumerate(surroundings.keys)}
+        self._index = subject.index_of(surroundings.keys)
         self._member = member_of(surroundings.index, surroundings.store)
         self._life = surroundings.dice.getrandbits(40)
         self._out: list[Any] = []
         self._desk = ShardDesk(
             self._me, self._keys, subject.groups(), subject.shard_of,
-            dice=self._dice, out=self._emit, flush=self._flush,
+            index=self._index, dice=self._dice, out=self._emit, flush=self._flush,
         )  # fmt: skip
         self._copies = self._desk.copies
         self._neighbours: dict[bytes, Neighbour] = {}
@@ -381,6 +381,7 @@ class Shards:
         count = shards or min(nodes, 64)
         self._groups = [tuple((shard * max(1, nodes // count) + i) % nodes for i in range(size)) for shard in range(count)]
         self._birth = {shard: tuple(member_of(node) for node in group) for shard, group in enumerate(self._groups)}
+        self._indexes: dict[bytes, int] = {}
 
     @staticmethod
     def rule_names() -> tuple[str, ...]:
@@ -392,6 +393,12 @@ class Shards:
         other.__dict__.update(self.__dict__)
         other.rules = replace(self.rules, **{rule: False})
         return other
+
+    def index_of(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
+        """The index of each node by key: one table for all of them."""
+        if len(self._indexes) != len(keys):
+            self._indexes = {key: index for index, key in enumerate(keys)}
+        return self._indexes
 
     def node(self, surroundings: Surroundings) -> ShardNode:
         return ShardNode(self, surroundings)
