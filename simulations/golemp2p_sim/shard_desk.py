@@ -179,7 +179,7 @@ class ShardDesk:
         if self._asked:
             for number in [number for number, (_, asked_ns) in self._asked.items() if now_ns - asked_ns > ASKED_TTL_NS]:
                 del self._asked[number]
-        for key in list(self._calls):
+        for key in [key for key, call in self._calls.items() if now_ns >= call.due_ns and not call.settling]:
             self._call(key, now_ns)
 
     def _call(self, key: str, now_ns: int) -> None:

@@ -242,7 +242,7 @@ class ShardNode:
         replica = copy.replica
         if copy.is_primary or self._is_led(copy):
             copy.campaign_ns = None
-            if replica.is_serving:
+            if copy.is_primary and replica.configuration is not copy.whole and replica.is_serving:
                 self._replace_lost(copy, now_ns)
             return
         electors = [member.public_key for member in replica.configuration.electors]
@@ -265,8 +265,6 @@ class ShardNode:
     def _replace_lost(self, copy: ShardCopy, now_ns: int) -> None:
         """As primary: a voter whose node has another store now is gone (S9); its new store learns, and takes the vote over."""
         configuration = copy.replica.configuration
-        if configuration is copy.whole:
-            return
         fresh = [member for voter in configuration.voters if (member := self._as_it_is(voter)) is not voter]
         if not fresh:
             copy.whole = configuration  # until a node says something else
