@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from html import escape
 
 from golemp2p_sim.case import FaultSpan, Result
+from golemp2p_sim.figures import figures
 from golemp2p_sim.plots import Band, bars, histogram, lines, rows
-from golemp2p_sim.runner import Summary, percentiles_ms
+from golemp2p_sim.runner import Summary
 from golemp2p_sim.scenario import Scenario
 from golemp2p_sim.units import S, duration_text
 
@@ -56,30 +57,6 @@ def html(scenario: Scenario, result: Result, summary: Summary) -> str:
     title = escape(f"golemp2p sim: {scenario.name}")
     head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en">{head}<body>{body}</body></html>\n'
-
-
-def figures(summary: Summary) -> list[tuple[str, str]]:
-    """What all seeds came to, name and value, for the page and the terminal."""
-    seconds = summary.virtual_ns / S
-    cpu = summary.cpu_s or 1e-9
-    per_answer = summary.messages / summary.answered if summary.answered else 0.0
-    bytes_each = summary.bytes / summary.answered if summary.answered else 0.0
-    latency, recovery = percentiles_ms(summary.latencies_ns), percentiles_ms(summary.recovered_ns)
-    return [
-        ("seeds", f"{summary.seeds}, {len(summary.failed)} with violations"),
-        ("virtual time", f"{seconds:.0f} s, {seconds / cpu:.1f} per second of CPU"),
-        ("events", f"{summary.events}, {summary.events / cpu:.0f} per second of CPU"),
-        ("faults", f"{summary.faults} injected ({summary.faults / cpu * 3600:.0f} per hour of CPU), {summary.refused} refused"),
-        ("answered", f"{summary.answered}, with {per_answer:.1f} messages and {bytes_each:.0f} bytes each"),
-        ("latency", _percentiles(latency)),
-        ("recovery", _percentiles(recovery)),
-        ("elections", str(summary.elections)),
-        ("inconclusive", f"{summary.inconclusive} histories"),
-    ]
-
-
-def _percentiles(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:g} ms" for name, value in values.items()) or "none"
 
 
 def answered_per_s(result: Result) -> list[tuple[float, float]]:

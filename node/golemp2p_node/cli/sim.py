@@ -333,7 +333,7 @@ def progress(title: str, total: int) -> Iterator[Any]:
 
 
 def print_summary(summary: Summary, plan: Scenario, command: str) -> None:
-    from golemp2p_sim.report import figures
+    from golemp2p_sim.figures import figures
 
     facts({"scenario": f"{plan.name}: {plan.summary}", **dict(figures(summary))})
     for seed in summary.differing:

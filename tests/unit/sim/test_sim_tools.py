@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sim_helpers import toy_case
 
 from golemp2p_node.cli.app import run as command_line
+from golemp2p_sim.measured import percentiles_ms, spread
 from golemp2p_sim.report import html
 from golemp2p_sim.run import run_case
-from golemp2p_sim.runner import percentiles_ms, run_seeds, summarize
+from golemp2p_sim.runner import run_seeds, summarize
 from golemp2p_sim.scenario import load
 from golemp2p_sim.shrink import Shrinker, minimize
 from golemp2p_sim.units import S
@@ -63,8 +64,12 @@ def test_a_summary_adds_up() -> None:
     assert (summary.seeds, summary.failed) == (3, [])
     assert summary.answered == sum(result.answered for result, _ in results) == len(summary.latencies_ns)
     assert json.loads(json.dumps(summary.to_json()))["answered"] == summary.answered
-    assert percentiles_ms([3_000_000, 1_000_000, 2_000_000]) == {"p50": 2.0, "p99": 2.0, "max": 3.0}
+    assert percentiles_ms([3_000_000, 1_000_000, 2_000_000]) == {"p50": 2.0, "p99": 2.0, "max": 3.0, "count": 3}
     assert percentiles_ms([]) == {}
+    assert (spread([2, 2, 2]), spread([6, 0, 0]), spread([0, 0])) == (1, 3, None)
+    assert summary.committed > summary.answered
+    assert len(summary.measured.failovers_ns) == sum(len(result.measured.failovers_ns) for result, _ in results)
+    assert [len(found) for found in summary.spreads.values()] == [3, 3, 3]
 
 
 class Balanced(HTMLParser):
