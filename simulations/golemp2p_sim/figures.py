@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from golemp2p_sim.measured import percentiles, percentiles_ms
 from golemp2p_sim.runner import Summary
+from golemp2p_sim.scales import Text, milliseconds, plain
 from golemp2p_sim.units import S
 
 
@@ -15,14 +16,17 @@ def figures(summary: Summary) -> list[tuple[str, str]]:
     cpu = summary.cpu_s or 1e-9
     told = [
         ("seeds", f"{summary.seeds}, {len(summary.failed)} with violations"),
-        ("virtual time", f"{seconds:.0f} s, {seconds / cpu:.1f} per second of CPU"),
-        ("events", f"{summary.events}, {summary.events / cpu:.0f} per second of CPU"),
-        ("faults", f"{summary.faults} injected ({summary.faults / cpu * 3600:.0f} per hour of CPU), {summary.refused} refused"),
-        ("answered", f"{summary.answered}{_each(summary, summary.answered)}"),
-        ("committed", f"{summary.committed} entries{_each(summary, summary.committed)}"),
+        ("virtual time", f"{seconds:,.0f} s, {seconds / cpu:.1f} per second of CPU"),
+        ("events", f"{summary.events:,}, {summary.events / cpu:,.0f} per second of CPU"),
+        (
+            "faults",
+            f"{summary.faults:,} injected ({summary.faults / cpu * 3600:,.0f} per hour of CPU), {summary.refused} refused",
+        ),
+        ("answered", f"{summary.answered:,}{_each(summary, summary.answered)}"),
+        ("committed", f"{summary.committed:,} entries{_each(summary, summary.committed)}"),
         ("latency", _times(summary.latencies_ns)),
         ("recovery", _times(summary.recovered_ns)),
-        ("elections", str(summary.elections)),
+        ("elections", f"{summary.elections:,}"),
         ("failover", _times(measured.failovers_ns)),
         ("planned hand-over", _times(measured.handovers_ns)),
         ("first to hold dead", _times(measured.first_verdicts_ns)),
@@ -38,21 +42,21 @@ def figures(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _each(summary: Summary, count: int) -> str:
-    return f", with {summary.messages / count:.1f} messages and {summary.bytes / count:.0f} bytes each" if count else ""
+    return f", with {summary.messages / count:.1f} messages and {summary.bytes / count:,.0f} bytes each" if count else ""
 
 
 def _times(values_ns: Sequence[int]) -> str:
-    return _said(percentiles_ms(values_ns), " ms")
+    return _said(percentiles_ms(values_ns), milliseconds)
 
 
 def _numbers(values: Sequence[float]) -> str:
-    return _said(percentiles(values), "")
+    return _said(percentiles(values), plain)
 
 
-def _said(found: dict[str, float], unit: str) -> str:
+def _said(found: dict[str, float], text: Text) -> str:
     if not found:
         return ""
-    return ", ".join(f"{name} {found[name]:g}{unit}" for name in ("p50", "p99", "max")) + f", of {found['count']:g}"
+    return ", ".join(f"{name} {text(found[name])}" for name in ("p50", "p99", "max")) + f", of {found['count']:,g}"
 
 
 def _spreads(summary: Summary) -> str:

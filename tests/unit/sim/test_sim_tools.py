@@ -18,7 +18,7 @@ from golemp2p_sim.measured import percentiles_ms, spread
 from golemp2p_sim.report import html
 from golemp2p_sim.run import run_case
 from golemp2p_sim.runner import run_seeds, summarize
-from golemp2p_sim.scenario import load
+from golemp2p_sim.scenario import load, parse
 from golemp2p_sim.shrink import Shrinker, minimize
 from golemp2p_sim.units import S
 
@@ -99,9 +99,29 @@ def test_the_page_is_whole_and_needs_nothing() -> None:
     parser.feed(page)
     assert parser.open == []
     assert parser.links == []
-    assert page.count("<svg") >= 5
-    assert "freeze" in page
-    assert "NaN" not in page
+    assert page.count("<svg") >= 7
+    for said in ("freeze", "Failover", "Shards per node", "messages and", "p50"):
+        assert said in page
+    for absent in ("NaN", "Hops", "hand-over", "Detection", "is born"):
+        assert absent not in page
+
+
+def test_the_page_shows_what_was_measured_and_who_was_born() -> None:
+    plan = parse('duration = "5s"\n[growth]\nfirst = "1s"\nevery = "200ms"', "mine")
+    results = list(run_seeds(plan, range(1)))
+    measured = results[0][0].measured
+    measured.handovers_ns += [40_000_000, 2_000_000_000]
+    measured.first_verdicts_ns.append(900_000_000)
+    measured.lookups += [(2, 9, 0), (0, 1, 0), (3, 12, 1)]
+    page = html(plan, results[0][0], summarize(iter(results)))
+    for said in (
+        "n6 is born",
+        "Planned hand-over",
+        "p50 40 ms, p99 40 ms, max 2 s, of 2",
+        "Hops per lookup",
+        "Questions per lookup",
+    ):
+        assert said in page
 
 
 def test_the_page_tells_violations_and_escapes() -> None:
