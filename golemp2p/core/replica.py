@@ -27,6 +27,7 @@ from golemp2p.core.following import Following
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.core.replica_source import Source
@@ -50,7 +51,7 @@ from golemp2p.model.messages_shard import (
     TakeOver,
     Voted,
 )
-from golemp2p.model.replication import Branch, Configuration, Deletion, Entry, Head, LogSegment, Member, NoOp
+from golemp2p.model.replication import BLANK_BASE, Branch, Configuration, Deletion, Entry, Head, LogSegment, Member, NoOp
 
 DEFAULT_RULES = Rules()
 DEFAULT_LIMITS = Limits()
@@ -146,7 +147,30 @@ class Replica:
             state.leading.liveness_changed(peer, now_ns)
         elif state.abstains and not state.log.is_blank:
             last = state.log.last_position
-            state.send(peer, Appended(last, Refusal.DAMAGED, last, True))  # if it is the primary, it repairs this replica
+            state.send(peer, Appended(last, Refusal.DAMAGED, last, True, state.log.commit))  # a primary repairs this replica
+        return self._taken()
+
+    def disown(self, peer: bytes) -> None:
+        """``peer`` is not what it was (its store is another one): if this replica held it for the primary, it knows of none now."""
+        state = self._state
+        if state.primary == peer and state.leading is None:
+            state.primary = None
+
+    def ask_primary(self) -> list[Effect]:
+        """Ask whom this replica holds for the primary whether it is."""
+        state = self._state
+        if state.primary is not None and state.leading is None:
+            state.send(state.primary, AskPrimary())
+        return self._taken()
+
+    def resign(self) -> list[Effect]:
+        """Tell the electors that this replica, which cannot campaign, does not lead: they may hold it for the primary of this term from
+        before a restart."""
+        state = self._state
+        if state.leading is None and not state.log.is_blank:
+            for member in state.log.configuration.electors:
+                if member.public_key != state.me.public_key:
+                    state.send(member.public_key, Resigned(state.term))
         return self._taken()
 
     def repair(self, source: bytes, now_ns: int) -> list[Effect]:
@@ -173,6 +197,19 @@ class Replica:
     def compact(self, position: int) -> list[Effect]:
         """Keep of the entries up to ``position`` (at most the commit position) only the heads of the logs."""
         self._compact(min(position, self._state.log.commit, self._state.durable_position))
+        return self._taken()
+
+    def forget(self) -> list[Effect]:
+        """The shard's data goes, after its members have removed this replica (``is_removed``). The record stays: should it be taken in
+        again under the same store id, it abstains until it holds what it once acknowledged (S9). Else it could vote for a candidate of
+        the old configuration that lacks what was committed without it. Nothing else may be called afterwards."""
+        state = self._state
+        assert self.is_removed, "a replica that its group has removed"
+        state.step_down("removed")
+        if not state.rules.record_outlives_removal:
+            state.term, state.voted_for, state.high_water = 0, None, (0, 0)
+            state.log.install(BLANK_BASE, {})
+        state.persist(is_forgotten=True)
         return self._taken()
 
     def next_due_ns(self) -> int | None:
@@ -277,9 +314,33 @@ class Replica:
         return self._state.damaged
 
     @property
+    def can_vote(self) -> bool:
+        """Whether it is an elector that holds all it ever acknowledged."""
+        return self._state.is_elector and not self._state.abstains
+
+    @property
+    def wants_repair(self) -> bool:
+        """Whether ``repair`` should be called, with a source that is alive."""
+        return bool(self._state.damaged_logs) and not self._catch_up.is_under_way
+
+    @property
+    def record(self) -> ReplicaRecord:
+        """What outlives the replica when its group has removed it."""
+        state = self._state
+        return ReplicaRecord(state.term, state.voted_for, 0, state.high_water)
+
+    @property
     def is_idle(self) -> bool:
         """Nothing under way: no timer, no message, no write."""
         return self.next_due_ns() is None and self._state.durable_position == self._state.log.last_position
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether a committed configuration has no place for this replica."""
+        log = self._state.log
+        configuration = log.configuration
+        is_known = not log.is_blank and log.configuration_position <= log.commit
+        return is_known and self._state.known_as(configuration, self._state.me) not in configuration.members
 
     @property
     def commit_position(self) -> int:
@@ -330,7 +391,7 @@ class Replica:
         body = message.body
         if message.term < state.term:
             if isinstance(body, Append):
-                state.send(sender, Appended(body.previous_position, Refusal.OLD_TERM, 0, state.abstains))
+                state.send(sender, Appended(body.previous_position, Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
             return
         if message.term > state.term:
             self._catch_up.cancel()
