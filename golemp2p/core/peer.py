@@ -46,7 +46,8 @@ Certify = Callable[[int], bytes]
 
 
 class Peer:
-    """``record``: this node, unsigned. ``durable``: what storage holds, by shard. ``size_of``: bytes to copy when a shard gets another
+    """``record``: this node, unsigned, with an incarnation higher than in earlier lives (such as milliseconds of its clock), so that
+    others notice that it started anew. ``durable``: what storage holds, by shard. ``size_of``: bytes to copy when a shard gets another
     replica. ``compute``: see ``Planner``."""
 
     def __init__(
@@ -71,7 +72,7 @@ class Peer:
         self.membership = Membership(record, authority, dice, profile.membership)
         self.liveness = Liveness(profile.liveness)
         self.planner = Planner(self.own, shards_count, profile.placement, compute)
-        self.requests = Requests(self._candidates, dice, profile.requests)
+        self.requests = Requests(self._candidates, dice, profile.requests, lambda peer: not self.shards.is_suspected(peer))
         self.dht = Dht(self.membership.record, proofs, dice, profile.lookup)
         self.shards = PeerShards(
             Member(self.own, record.store_id), durable, shards_count=shards_count, notary=notary, dice=dice, profile=profile,

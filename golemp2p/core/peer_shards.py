@@ -74,7 +74,8 @@ class PeerShards:
     # -- questions
 
     def __len__(self) -> int:
-        return len(self._replicas)
+        """Shards of which this node holds anything."""
+        return sum(not replica.log.is_blank for replica in self._replicas.values())
 
     def __getitem__(self, shard: int) -> Replica:
         return self._replicas[shard]
@@ -84,6 +85,9 @@ class PeerShards:
 
     def held(self) -> Mapping[int, Replica]:
         return self._replicas
+
+    def is_suspected(self, peer: bytes) -> bool:
+        return peer in self._suspected
 
     def is_serving(self, shard: int) -> bool:
         replica = self._replicas.get(shard)

@@ -336,11 +336,13 @@ class Replica:
 
     @property
     def is_removed(self) -> bool:
-        """Whether a committed configuration has no place for this replica."""
+        """Whether a committed configuration has no place for this replica, which had one in one it held before (a newcomer may
+        hold older ones than the one that names it); or a quorum of the others told it so when it campaigned."""
         log = self._state.log
-        configuration = log.configuration
-        is_known = not log.is_blank and log.configuration_position <= log.commit
-        return is_known and self._state.known_as(configuration, self._state.me) not in configuration.members
+        if self._state.outcast:
+            return True
+        is_last = not log.is_blank and log.configuration_position <= log.commit and not self._is_in(log.configuration)
+        return is_last and any(map(self._is_in, log.configurations))
 
     @property
     def commit_position(self) -> int:
@@ -368,6 +370,9 @@ class Replica:
         return self._state.log.heads.head(log, at=self._state.log.commit)
 
     # -- inside
+
+    def _is_in(self, configuration: Configuration) -> bool:
+        return self._state.known_as(configuration, self._state.me) in configuration.members
 
     def _taken(self) -> list[Effect]:
         effects, self._state.effects = self._state.effects, []

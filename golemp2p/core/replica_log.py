@@ -61,6 +61,11 @@ class ReplicaLog:
         return self._configurations[-1][1]
 
     @property
+    def configurations(self) -> list[Configuration]:
+        """As of the base, and all after it, oldest first."""
+        return [configuration for _, configuration in self._configurations]
+
+    @property
     def configuration_position(self) -> int:
         return self._configurations[-1][0]
 

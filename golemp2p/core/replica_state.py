@@ -36,7 +36,8 @@ class Role(Enum):
 
 class ReplicaState:
     """``primary``: public key of the primary of ``term``, ``None`` while unknown. ``damaged``: this replica lost something that it
-    may have acknowledged; until its log is at least at ``high_water`` again it promises nothing (S9)."""
+    may have acknowledged; until its log is at least at ``high_water`` again it promises nothing (S9). ``outcast``: a quorum of the last
+    configuration it knows says that it is in none any more: the joint one that leads to that is committed."""
 
     __slots__ = (
         "_pending",
@@ -53,6 +54,7 @@ class ReplicaState:
         "log",
         "me",
         "notary",
+        "outcast",
         "primary",
         "role",
         "rules",
@@ -85,6 +87,7 @@ class ReplicaState:
         self.damaged_logs = durable.damaged_logs
         self.damaged = log.last < self.high_water or bool(self.damaged_logs)
         self.durable_position = log.last_position
+        self.outcast = False
         self.role = Role.FOLLOWER
         self.primary: bytes | None = None
         self.leading: Leading | None = None

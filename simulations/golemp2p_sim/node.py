@@ -288,6 +288,10 @@ class Subject(Protocol):
 class MovingSubject(Subject, Protocol):
     """A subject whose groups change while it runs. ``World.groups`` asks here."""
 
+    def placed_in(self, world: World) -> None:
+        """Called once, before any node starts: where the nodes of this subject live."""
+        ...
+
     def current_groups(self, world: World) -> Sequence[tuple[int, ...]]:
         """The voters of every shard by node index, as they stand now: by whoever knows best, running node or disk
         (``world.hosts[i].node``, ``.disk.image``). ``()``: a shard without any. While a change of voters is under way the old ones,

@@ -15,6 +15,8 @@ from typing import Any
 from golemp2p_sim import model_worker
 from golemp2p_sim.model_worker import Call
 
+DIGEST_MASK = (1 << 64) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -39,7 +41,8 @@ def chain_after(chain: int, entry: Entry) -> int:
 
 @dataclass(slots=True)
 class ShardState:
-    """Workers of one shard after some prefix of its log. ``outbox``: calls that have not ended, by derived key."""
+    """Workers of one shard after some prefix of its log. ``outbox``: calls that have not ended, by derived key. ``digest``: of all
+    entries and what they did; a sum, so that it does not depend on how entries of different workers are interleaved."""
 
     workers: dict[str, Hashable] = field(default_factory=dict)
     results: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
@@ -49,7 +52,7 @@ class ShardState:
 
     def apply(self, position: int, entry: Entry, *, once: bool = True) -> tuple[bool, Any, str]:
         """Returns (took effect, result, derived key of a call that goes out or ``""``)."""
-        self.digest = hash((self.digest, position, entry.term, entry.digest))
+        self.digest = self.digest + hash((entry.term, entry.digest)) & DIGEST_MASK
         if entry.kind == "settle":
             self.outbox.pop(entry.key, None)
         if entry.kind != "invoke":
@@ -63,7 +66,7 @@ class ShardState:
         after, result, call = model_worker.apply(entry.worker, state, entry.operation)
         self.workers[entry.worker] = after
         self.results[entry.worker, entry.key] = (position, result)
-        self.digest = hash((self.digest, zlib.crc32(repr((after, result)).encode())))
+        self.digest = self.digest + hash((entry.digest, zlib.crc32(repr((after, result)).encode()))) & DIGEST_MASK
         if call is None:
             return True, result, ""
         derived = f"{entry.key}/{call.operation[0]}"

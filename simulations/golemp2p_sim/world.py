@@ -89,6 +89,8 @@ class World:
             self.streams.stream("net"),
         )
         self.hosts = [Host(self, index, self._disk(index), born=not self.births) for index in range(options.nodes)]
+        if self._moving is not None:
+            self._moving.placed_in(self)
         self._observers[Sometimes] = [lambda _time, _node, seen: self.sometimes(seen.name)]
 
     def _disk(self, index: int) -> Disk:
