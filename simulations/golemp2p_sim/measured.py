@@ -48,13 +48,13 @@ class Measured:
 
 
 def percentiles(values: Sequence[float], scale: float = 1) -> dict[str, float]:
-    """Median, 99th percentile and largest, divided by ``scale``, and how many there were; empty for no values."""
+    """Median, 99th percentile and largest by nearest rank, divided by ``scale``, and how many there were; empty for no values."""
     if not values:
         return {}
     ordered = sorted(values)
-    last = len(ordered) - 1
-    found = {name: round(ordered[int(last * share)] / scale, 3) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
-    return found | {"count": len(values)}
+    count = len(ordered)
+    ranks = {"p50": -(-count * 50 // 100), "p99": -(-count * 99 // 100), "max": count}
+    return {name: round(ordered[rank - 1] / scale, 3) for name, rank in ranks.items()} | {"count": count}
 
 
 def percentiles_ms(values_ns: Sequence[int]) -> dict[str, float]:

@@ -3,7 +3,7 @@
     primary goes (crash, freeze, cut) ──────────> another serves       its election entry is the shard's next commit: failover
     primary hands over ─────────────────────────> another serves       hand-over
     node crashes ──> first member holds it dead ──> all do             detection
-    dead is held a node that runs, could be reached, and was so for 10 s: a false verdict
+    dead is held an honest node that runs, could be reached, and was so for 10 s: a false verdict
 
 Nothing here judges, and nothing here changes the run. A primary that was frozen or cut off and goes on committing was not replaced,
 and does not count. All members: those that ran, could be reached and had stood for five seconds when the node crashed, and still do.
@@ -96,12 +96,12 @@ class Stopwatch:
 
     def on_fault(self, fault: Fault, begins: bool) -> None:
         """Of the injector: a fault begins or ends."""
-        if fault.kind not in CUTS:
+        if fault.kind not in (*CUTS, "byzantine"):
             return
         for node in fault.nodes:
             self._cut[node] = self._cut.get(node, 0) + (1 if begins else -1)
             self._unseen_ns[node] = self._world.now
-        if begins:
+        if begins and fault.kind in CUTS:
             self._absent.clear()  # who can still tell whom is another matter now
             self._cut_off(set(fault.nodes))
 

@@ -160,6 +160,7 @@ def test_a_node_that_came_back_is_nobodys_detection() -> None:
         (Fault("partition", 11 * S, 2 * S, (4,)), 2, 0),
         (Fault("partition", 11 * S, 2 * S, (0,)), 9, 0),
         (Fault("clog", 11 * S, 2 * S, (4,)), 14, 1),
+        (Fault("byzantine", 11 * S, 2 * S, (4,), step="mute"), 2, 0),
     ],
     ids=str,
 )
