@@ -251,7 +251,7 @@ def shrink(asked: Asked, *, seed: int, runs: int, out: Path | None, log_file: Pa
 @click.option("--jobs", type=click.IntRange(1, JOBS_MAX), default=1, show_default=True, help="Processes.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("simulation.html"), show_default=True, help="The page.")
 def report(asked: Asked, *, seed: int, seeds: int, jobs: int, out: Path) -> int:
-    """Write a self-contained HTML page: availability and latency over time with the faults drawn in, load per node, figures."""
+    """Write a self-contained HTML page: availability and latency with the faults drawn in, load, failovers, lookups."""
     from golemp2p_sim.report import html
     from golemp2p_sim.run import run_case
 
