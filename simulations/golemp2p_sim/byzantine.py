@@ -72,6 +72,7 @@ class Liar:
         world = host.world
         world.trace.add(world.now, tr.LIE, host.index, 0)
         world.sometimes("a liar changed a message")
+        world.sometimes(f"lied: {self._behaviour}")
         if world.log:
             world.log("lie", host.index, None, world.subject.describe(lie))
         return lie

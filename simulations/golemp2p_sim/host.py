@@ -99,7 +99,7 @@ class Host:
         """kill -9 and a power cut: the object is gone, unsynced writes are doubtful. Twice is once."""
         if self.node is None:
             return
-        self.world.is_away(self.index)
+        self.world.is_away(self.index, frozen=False)
         self.node, self.frozen, self._armed_ns = None, False, None
         self.waiting.clear()
         fate = self.disk.crash()
@@ -111,7 +111,7 @@ class Host:
     def freeze(self) -> None:
         if self.node is None or self.frozen:
             return
-        self.world.is_away(self.index)
+        self.world.is_away(self.index, frozen=True)
         self.frozen = True
         self._armed_ns = None  # thawing sets the alarm anew
         self.world.trace.add(self.world.now, tr.FREEZE, self.index, 0)

@@ -18,6 +18,7 @@ from golemp2p_sim.history import History
 from golemp2p_sim.injector import Injector
 from golemp2p_sim.node import Answered, Invoked
 from golemp2p_sim.profiles import PROFILES
+from golemp2p_sim.stopwatch import Stopwatch, shards_by_node
 from golemp2p_sim.subjects import make_subject
 from golemp2p_sim.units import MS, S
 from golemp2p_sim.workload import Clients, Wish
@@ -54,6 +55,8 @@ class Run:
         self.world.watch(Answered, self._answered)
         self.clients = Clients(self.world, self.history, case.wishes)
         self.injector = Injector(self.world, self.atlas, case.faults)
+        self.stopwatch = Stopwatch(self.world)
+        self.injector.told.append(self.stopwatch.on_fault)
 
     def _invoked(self, time_ns: int, _node: int, seen: Invoked) -> None:
         self._calls[seen.key] = None
@@ -110,6 +113,8 @@ class Run:
     def _result(self, recovered_ns: int) -> Result:
         world, counts, case = self.world, self.world.network.counts, self.case
         played = self.injector.happened
+        nobody = [0] * len(world.hosts)
+        held, led = (nobody, nobody) if world.violations else shards_by_node(world)  # a core that broke may not be asked
         return Result(
             seed=case.seed,
             violations=list(world.violations),
@@ -137,6 +142,11 @@ class Run:
                 if not p.refused
             ],
             delivered_by_node=[host.delivered for host in world.hosts],
+            held_by_node=held,
+            led_by_node=led,
+            present=list(world.present),
+            committed=sum(map(len, self.positions.chains.values())),
+            measured=self.stopwatch.measured,
             lines=world.trace.lines,
         )
 

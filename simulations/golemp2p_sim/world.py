@@ -70,7 +70,7 @@ class World:
         self.coverage: dict[str, int] = {}
         self.on_reply: Callable[[int, Reply], None] | None = None
         self.on_repaired: list[Callable[[int], None]] = []
-        self.on_away: list[Callable[[int], None]] = []
+        self.on_away: list[Callable[[int, bool], None]] = []
         self.on_back: list[Callable[[int], None]] = []
         self.on_gone: list[Callable[[int], None]] = []
         self.births = tuple(births)
@@ -186,10 +186,10 @@ class World:
         if self.on_reply is not None:
             self.on_reply(node, reply)
 
-    def is_away(self, node: int) -> None:
-        """``node``'s process is about to be gone or frozen."""
+    def is_away(self, node: int, *, frozen: bool) -> None:
+        """``node``'s process is about to be frozen or gone."""
         for listener in self.on_away:
-            listener(node)
+            listener(node, frozen)
 
     def is_back(self, node: int) -> None:
         """``node``'s process starts or goes on."""
