@@ -177,7 +177,9 @@ class Requests:
                 return []
 
     def next_due_ns(self) -> int | None:
-        return min((min(request.due_ns, request.deadline_ns) for request in self._requests.values()), default=None)
+        if not self._requests:
+            return None
+        return min(min(request.due_ns, request.deadline_ns) for request in self._requests.values())
 
     def on_time(self, now_ns: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -199,6 +201,8 @@ class Requests:
         self._learn(redirect.shard, redirect.term, None if redirect.primary == sender else redirect.primary)
         request.redirects += 1
         known = self.primary(redirect.shard)[1]
+        if known is None and self._whom(request) is not None:  # each is asked once, until somebody knows
+            return self._attempt(redirect.number, now_ns)
         if known is not None and known != sender and request.redirects <= self._profile.redirects_at_once:
             return self._attempt(redirect.number, now_ns)
         return self._put_off(redirect.number, now_ns)

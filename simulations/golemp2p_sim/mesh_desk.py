@@ -32,7 +32,7 @@ CLIENT_DEADLINE_NS = 2_000 * MS
 CALL_DEADLINE_NS = 5_000 * MS
 CALL_PAUSE_NS = 400 * MS
 BUSY_MS = 100
-LINGER_NS = 100 * MS
+LINGER_NS = 50 * MS
 """Work ends so long after the last invocation: telling followers for each one costs more than it saves."""
 
 Asker = tuple[bytes, int]

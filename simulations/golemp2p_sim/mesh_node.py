@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from golemp2p.core.beliefs import MemberChanged
-from golemp2p.core.dht import Dial, NodesFound
+from golemp2p.core.dht import Dial, NodesFound, RecordsFound
 from golemp2p.core.effects import Persist, Send
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import Drained, MembersKnown, Requested
@@ -210,7 +210,7 @@ class MeshNode:
                     self._known = records
                 case MemberChanged():
                     self._member_changed(effect)
-                case NodesFound():
+                case NodesFound() | RecordsFound():
                     self._out.append(LookedUp(effect.hops, effect.rpcs, 0))
                 case Drained():
                     self._out.append(Departed())
