@@ -72,7 +72,8 @@ class Leading:
         entry_hash = state.notary.entry_hash(position, state.term, log.last_hash, author, content)
         signature = b"" if signs_itself else state.notary.sign_entry(entry_hash)
         log.append(Entry(position, state.term, log.last_hash, author, content, signature, entry_hash))
-        self._track()
+        if content.__class__ is not LogSegment:
+            self._track()
         if content.__class__ is Configuration:
             self._refresh("no-majority")
         return position
@@ -101,8 +102,7 @@ class Leading:
         """Ship everything queued: one durable write here, one append per follower, as far as their windows go."""
         log = self._state.log
         if log.last_position > self._flushed:
-            entries = tuple(log.entry(at) for at in range(self._flushed + 1, log.last_position + 1))
-            self._state.persist(entries=entries)
+            self._state.persist(entries=tuple(log.between(self._flushed + 1, log.last_position + 1)))
             self._flushed = log.last_position
         for member, progress in self.progress.items():
             self._ship(member, progress, now_ns)
@@ -171,18 +171,19 @@ class Leading:
     def _note_store(self, member: Member) -> None:
         """A node has one store at a time: whatever it had under another id is lost (S9)."""
         for other, progress in self.progress.items():
-            is_gone = other.public_key == member.public_key and other != member
-            if is_gone and not progress.is_gone:
+            if other == member:
+                progress.is_gone = False
+            elif other.public_key == member.public_key and not progress.is_gone:
                 progress.due_ns = None
                 self._state.notice("store-replaced", peer=other.public_key, store_id=other.store_id)
                 progress.is_gone = True
-            elif other == member:
-                progress.is_gone = False
 
     def advance(self, now_ns: int) -> None:
         """Commit what a quorum holds durably, by way of an entry of this term (S5)."""
         state = self._state
         log = state.log
+        if log.commit == log.last_position:
+            return
         positions = {member: progress.match for member, progress in self.progress.items() if not progress.damaged}
         positions[state.known_as(log.configuration, state.me)] = state.durable_position
         position = quorum_position(log.configuration, positions)
@@ -313,10 +314,12 @@ class Leading:
 
     def next_due_ns(self) -> int | None:
         suspected = self._state.suspected
-        dues = [p.due_ns for m, p in self.progress.items() if p.due_ns is not None and m.public_key not in suspected]
-        if self._transfer is not None:
-            dues.append(self._transfer_due_ns)
-        return min(dues, default=None)
+        soonest_ns = None if self._transfer is None else self._transfer_due_ns
+        for member, progress in self.progress.items():  # asked after every message: no lists are made
+            due_ns = progress.due_ns
+            if due_ns is not None and (soonest_ns is None or due_ns < soonest_ns) and member.public_key not in suspected:
+                soonest_ns = due_ns
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> None:
         limits = self._state.limits

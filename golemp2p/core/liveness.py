@@ -134,14 +134,21 @@ class Liveness:
     def next_due_ns(self) -> int | None:
         """``None`` when no shard with work is shared with anybody."""
         profile = self._profile
-        dues = [self._sent_ns[peer] + profile.heartbeat_ns for peer in self._working]
+        soonest_ns: int | None = None
+        for peer in self._working:  # asked after every message: no lists are made
+            due_ns = self._sent_ns[peer] + profile.heartbeat_ns
+            if soonest_ns is None or due_ns < soonest_ns:
+                soonest_ns = due_ns
         for watched in self._watched.values():
-            if not watched.silent:
-                asks_ns = watched.heard_ns + profile.ask_after_ns
-                if watched.asked_ns is not None:
-                    asks_ns = watched.asked_ns + profile.heartbeat_ns
-                dues.append(min(asks_ns, watched.heard_ns + profile.silent_after_ns))
-        return min(dues, default=None)
+            if watched.silent:
+                continue
+            asks_ns = watched.heard_ns + profile.ask_after_ns
+            if watched.asked_ns is not None:
+                asks_ns = watched.asked_ns + profile.heartbeat_ns
+            due_ns = min(asks_ns, watched.heard_ns + profile.silent_after_ns)
+            if soonest_ns is None or due_ns < soonest_ns:
+                soonest_ns = due_ns
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> list[Effect]:
         due_ns = self.next_due_ns()

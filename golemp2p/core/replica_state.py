@@ -147,8 +147,7 @@ class ReplicaState:
         first = self.log.commit + 1
         if position >= first:
             self.log.commit = position
-            entries = tuple(self.log.entry(at) for at in range(first, position + 1))
-            self.effects.append(Committed(self.shard, entries))
+            self.effects.append(Committed(self.shard, tuple(self.log.between(first, position + 1))))
 
     def adopt(self, term: int, reason: str) -> None:
         """Enter a higher term as a follower that has not voted in it and knows no primary of it."""
@@ -195,6 +194,8 @@ class ReplicaState:
     def has_live_majority(self) -> bool:
         """Whether a quorum of the configuration is not suspected by this node."""
         configuration = self.log.configuration
+        if not self.suspected:
+            return not self.log.is_blank
         return is_quorum(configuration, [m for m in configuration.electors if m.public_key not in self.suspected])
 
     def holds_primary_alive(self) -> bool:

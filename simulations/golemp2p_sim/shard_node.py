@@ -23,6 +23,7 @@ from golemp2p.core.effects import Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
 from golemp2p.core.replica_rules import Rules
+from golemp2p.core.replica_state import Role
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage, Voted
 from golemp2p.model.replication import Member
@@ -53,20 +54,19 @@ def member_of(index: int, store: int = 0) -> Member:
 
 def _is_vote(send: Send) -> bool:
     """A vote given, not a trial's."""
-    match send.message:
-        case ShardMessage(body=Voted(trial=False, refusal=None)):
-            return True
-    return False
+    body = send.message.body
+    return type(body) is Voted and not body.trial and body.refusal is None
 
 
 @dataclass(slots=True)
 class Neighbour:
-    """Another node of shared shards. ``told``: its newest ``Alive``."""
+    """Another node of shared shards. ``told``: its newest ``Alive``; ``leads``: the shards that it says there to be primary of."""
 
     shards: tuple[int, ...]
     heard_ns: int
     suspected: bool = False
     told: Alive | None = None
+    leads: tuple[int, ...] = ()
 
 
 class ShardNode:
@@ -76,13 +76,13 @@ class ShardNode:
         self._subject, self._dice = subject, surroundings.dice
         self._me, self._keys = surroundings.index, surroundings.keys
         self._key = surroundings.keys[surroundings.index]
-        self._index = {key: index for index, key in enumerate(surroundings.keys)}
+        self._index = subject.index_of(surroundings.keys)
         self._member = member_of(surroundings.index, surroundings.store)
         self._life = surroundings.dice.getrandbits(40)
         self._out: list[Any] = []
         self._desk = ShardDesk(
             self._me, self._keys, subject.groups(), subject.shard_of,
-            dice=self._dice, out=self._emit, flush=self._flush,
+            index=self._index, dice=self._dice, out=self._emit, flush=self._flush,
         )  # fmt: skip
         self._copies = self._desk.copies
         self._neighbours: dict[bytes, Neighbour] = {}
@@ -117,7 +117,10 @@ class ShardNode:
         return self._done()
 
     def next_due_ns(self) -> int | None:
-        return min(self._tick_ns, *self._dues.values()) if self._dues else self._tick_ns
+        soonest_ns = self._tick_ns
+        for due_ns in self._dues.values():  # asked after every event: no lists are made
+            soonest_ns = min(soonest_ns, due_ns)
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> Effects:
         for shard in [shard for shard, due in self._dues.items() if due <= now_ns]:
@@ -128,21 +131,26 @@ class ShardNode:
         return self._done()
 
     def on_message(self, sender: bytes, message: Any, now_ns: int) -> Effects:
-        src = self._index.get(sender)
-        if src is None:
+        neighbour = self._neighbours.get(sender)
+        if neighbour is not None:
+            neighbour.heard_ns = now_ns
+            if neighbour.suspected:
+                neighbour.suspected = False
+                self._connected(sender, neighbour, now_ns)
+        elif sender not in self._index:
             return ()
-        self._heard(sender, now_ns)
         match message:
             case ShardMessage():
                 copy = self._copies.get(message.shard)
                 if copy is not None:
                     self._carry_out(copy, copy.replica.receive(sender, message, now_ns), now_ns)
             case Alive():
-                self._on_alive(sender, message, now_ns)
+                if neighbour is not None:
+                    self._on_alive(sender, neighbour, message, now_ns)
             case Forward():
-                self._desk.invoke(message, src, now_ns)
+                self._desk.invoke(message, self._index[sender], now_ns)
             case Answer():
-                self._desk.answered(src, message, now_ns)
+                self._desk.answered(self._index[sender], message, now_ns)
             case _:
                 raise AssertionError(f"not a message of ours: {message!r}")
         return self._done()
@@ -203,26 +211,21 @@ class ShardNode:
 
     def _say_alive(self, now_ns: int) -> None:
         self._alive_ns = now_ns + ALIVE_NS
+        led = {
+            shard: (shard, copy.applied, copy.replica.log.hash_at(copy.applied))
+            for shard, copy in self._copies.items()
+            if copy.is_primary
+        }
         for peer, neighbour in self._neighbours.items():
-            led = [copy for shard in neighbour.shards if (copy := self._copies[shard]).is_primary]
-            leads = tuple((copy.shard, copy.applied, copy.replica.log.hash_at(copy.applied)) for copy in led)
+            leads = tuple([led[shard] for shard in neighbour.shards if shard in led])
             self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads)))
 
-    def _heard(self, peer: bytes, now_ns: int) -> None:
-        neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return
-        neighbour.heard_ns = now_ns
-        if neighbour.suspected:
-            neighbour.suspected = False
-            self._connected(peer, neighbour, now_ns)
-
-    def _on_alive(self, peer: bytes, alive: Alive, now_ns: int) -> None:
-        neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return
+    def _on_alive(self, peer: bytes, neighbour: Neighbour, alive: Alive, now_ns: int) -> None:
         before, neighbour.told = neighbour.told, alive
+        neighbour.leads = tuple([lead[0] for lead in alive.leads])
         if before is None or before.life != alive.life:
+            for copy in self._copies.values():
+                copy.whole = None
             self._connected(peer, neighbour, now_ns)
         for shard, commit, last_hash in alive.leads:
             if shard not in neighbour.shards:
@@ -243,7 +246,7 @@ class ShardNode:
         replica = copy.replica
         if copy.is_primary or self._is_led(copy):
             copy.campaign_ns = None
-            if replica.is_serving:
+            if copy.is_primary and replica.configuration is not copy.whole and replica.is_serving:
                 self._replace_lost(copy, now_ns)
             return
         electors = [member.public_key for member in replica.configuration.electors]
@@ -261,27 +264,34 @@ class ShardNode:
     def _is_led(self, copy: ShardCopy) -> bool:
         """The primary that this replica knows lives, and says itself that it leads."""
         neighbour = self._neighbours.get(copy.replica.primary or b"")
-        if neighbour is None or neighbour.suspected or neighbour.told is None:
-            return False
-        return any(shard == copy.shard for shard, _, _ in neighbour.told.leads)
+        return neighbour is not None and not neighbour.suspected and copy.shard in neighbour.leads
 
     def _replace_lost(self, copy: ShardCopy, now_ns: int) -> None:
         """As primary: a voter whose node has another store now is gone (S9); its new store learns, and takes the vote over."""
         configuration = copy.replica.configuration
-        stores = {key: n.told.store_id for key, n in self._neighbours.items() if n.told is not None}
-        stores[self._key] = self._member.store_id
-        now = {voter: Member(voter.public_key, stores.get(voter.public_key, voter.store_id)) for voter in configuration.voters}
-        fresh = [member for voter, member in now.items() if member != voter]
+        fresh = [member for voter in configuration.voters if (member := self._as_it_is(voter)) is not voter]
+        if not fresh:
+            copy.whole = configuration  # until a node says something else
         if not fresh or configuration.is_joint:
             return
+        voters = tuple([self._as_it_is(voter) for voter in configuration.voters])
         with suppress(InvalidState):  # another change is under way, or the learner is behind: the next tick tries again
             if all(member in configuration.learners for member in fresh):
-                effects = copy.replica.change_members(tuple(now.values()), (), now_ns)
+                effects = copy.replica.change_members(voters, (), now_ns)
                 self._out.append(Step("voters-change"))
             else:
                 effects = copy.replica.change_members(configuration.voters, tuple(fresh), now_ns)
                 self._out.append(Step("learner-added"))
             self._carry_out(copy, effects, now_ns)
+
+    def _as_it_is(self, voter: Member) -> Member:
+        """``voter`` itself, or its node with the store that it has now."""
+        if voter.public_key == self._key:
+            store_id = self._member.store_id
+        else:
+            neighbour = self._neighbours.get(voter.public_key)
+            store_id = voter.store_id if neighbour is None or neighbour.told is None else neighbour.told.store_id
+        return voter if store_id == voter.store_id else Member(voter.public_key, store_id)
 
     def _is_voter(self, copy: ShardCopy) -> bool:
         return self._member in copy.replica.configuration.voters
@@ -305,6 +315,7 @@ class ShardNode:
 
     def _carry_out(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
         shard = copy.shard
+        copy.is_primary = copy.replica.role is Role.PRIMARY
         due = copy.replica.next_due_ns()
         if due is None:
             self._dues.pop(shard, None)
@@ -316,10 +327,12 @@ class ShardNode:
                     self._token += 1
                     self._tokens[self._token] = (shard, effect.token)
                     self._out.append(Persist(effect.write, self._token, effect.then))
-                    if any(map(_is_vote, effect.then)):
+                    if effect.then and any(map(_is_vote, effect.then)):
                         self._out.append(Step("voted"))
-                case Send() if _is_vote(effect):
-                    self._out += (effect, Step("voted"))
+                case Send():
+                    self._out.append(effect)
+                    if _is_vote(effect):
+                        self._out.append(Step("voted"))
                 case Committed():
                     self._apply(copy, effect.entries[-1].position, now_ns)
                 case StartServing():
@@ -334,7 +347,7 @@ class ShardNode:
                 case ReadSegments():
                     self._out.append(Send(effect.peer, self._segments(copy, effect)))
                 case _:
-                    self._out.append(effect)  # Send, Notice
+                    self._out.append(effect)  # Notice
 
     def _segments(self, copy: ShardCopy, wanted: ReadSegments) -> ShardMessage:
         found = tuple(self._image.shards[copy.shard].read_for(wanted)[:SEGMENTS_PER_ANSWER])
@@ -342,11 +355,8 @@ class ShardNode:
         return ShardMessage(copy.shard, copy.replica.log.branch, copy.replica.term, self._member.store_id, answer)
 
     def _apply(self, copy: ShardCopy, position: int, now_ns: int) -> None:
-        copy.apply_to(
-            position,
-            self._out,
-            lambda at, entry, result, derived: self._desk.applied(copy, at, entry, now_ns, result=result, derived=derived),
-        )
+        if position > copy.applied:
+            copy.apply_to(position, self._out, self._desk.applied, now_ns)
 
     def _emit(self, effect: Any) -> None:
         self._out.append(effect)
@@ -374,6 +384,7 @@ class Shards:
         count = shards or min(nodes, 64)
         self._groups = [tuple((shard * max(1, nodes // count) + i) % nodes for i in range(size)) for shard in range(count)]
         self._birth = {shard: tuple(member_of(node) for node in group) for shard, group in enumerate(self._groups)}
+        self._indexes: dict[bytes, int] = {}
 
     @staticmethod
     def rule_names() -> tuple[str, ...]:
@@ -385,6 +396,12 @@ class Shards:
         other.__dict__.update(self.__dict__)
         other.rules = replace(self.rules, **{rule: False})
         return other
+
+    def index_of(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
+        """The index of each node by key: one table for all of them."""
+        if len(self._indexes) != len(keys):
+            self._indexes = {key: index for index, key in enumerate(keys)}
+        return self._indexes
 
     def node(self, surroundings: Surroundings) -> ShardNode:
         return ShardNode(self, surroundings)
@@ -398,8 +415,7 @@ class Shards:
     def shard_of(self, worker: str) -> int:
         return zlib.crc32(worker.encode()) % len(self._groups)
 
-    def message_bytes(self, message: Any) -> int:
-        return message_bytes(message)
+    message_bytes = staticmethod(message_bytes)
 
     def describe(self, message: Any) -> str:
         return describe(message)

@@ -10,15 +10,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from golemp2p.model.light import light_dataclass
 from golemp2p_sim import model_worker
 from golemp2p_sim.model_worker import Call
 
 DIGEST_MASK = (1 << 64) - 1
 
+RAN_MAX = 4_096
+"""Invocations whose outcome is remembered: all replicas run each, one soon after another."""
 
-@dataclass(frozen=True, slots=True)
+
+@light_dataclass(frozen=True, slots=True)
 class Entry:
     """``digest``: of all but the term, made once by whoever proposes."""
 
@@ -37,6 +42,13 @@ def make_entry(term: int, kind: str, key: str = "", worker: str = "", operation:
 def chain_after(chain: int, entry: Entry) -> int:
     """Hash chain: an integer that commits to every entry so far. Integers only, so equal in every process."""
     return hash((chain, entry.term, entry.digest))
+
+
+@lru_cache(maxsize=RAN_MAX)
+def _ran(worker: str, state: Hashable, operation: tuple[Any, ...]) -> tuple[Hashable, Any, Call | None, int]:
+    """What the model worker makes of it, with a digest of state and result."""
+    after, result, call = model_worker.apply(worker, state, operation)
+    return after, result, call, zlib.crc32(repr((after, result)).encode())
 
 
 @dataclass(slots=True)
@@ -63,10 +75,10 @@ class ShardState:
         state = self.workers.get(entry.worker)
         if entry.worker not in self.workers:
             state = model_worker.initial(entry.worker)
-        after, result, call = model_worker.apply(entry.worker, state, entry.operation)
+        after, result, call, digest = _ran(entry.worker, state, entry.operation)
         self.workers[entry.worker] = after
         self.results[entry.worker, entry.key] = (position, result)
-        self.digest = self.digest + hash((entry.digest, zlib.crc32(repr((after, result)).encode()))) & DIGEST_MASK
+        self.digest = self.digest + hash((entry.digest, digest)) & DIGEST_MASK
         if call is None:
             return True, result, ""
         derived = f"{entry.key}/{call.operation[0]}"

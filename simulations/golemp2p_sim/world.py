@@ -81,7 +81,6 @@ class World:
         self._heap: list[tuple[int, int, Action, Any, Any, Any]] = []
         self._sequence = 0
         self.keys = tuple(node_key(index) for index in range(options.nodes))
-        self._index = {key: index for index, key in enumerate(self.keys)}
         self.network = Network(
             options.network,
             options.nodes,
@@ -91,6 +90,8 @@ class World:
         self.hosts = [Host(self, index, self._disk(index), born=not self.births) for index in range(options.nodes)]
         if self._moving is not None:
             self._moving.placed_in(self)
+        self._receivers = {host.key: (host.index, host.on_packet) for host in self.hosts}
+        self._message_bytes = subject.message_bytes
         self._observers[Sometimes] = [lambda _time, _node, seen: self.sometimes(seen.name)]
 
     def _disk(self, index: int) -> Disk:
@@ -165,15 +166,15 @@ class World:
 
     def send(self, src: int, peer: bytes, message: Any) -> None:
         """To a peer by key. A key that nobody has swallows it."""
-        dst = self._index.get(peer)
-        if dst is None:
+        receiver = self._receivers.get(peer)
+        if receiver is None:
             return
+        dst, on_packet = receiver
         now = self.now
-        on_packet = self.hosts[dst].on_packet
         if src == dst:
             self.at(now, on_packet, src, message, now)
             return
-        arrivals = self.network.arrivals(src, dst, self.subject.message_bytes(message), now)
+        arrivals = self.network.arrivals(src, dst, self._message_bytes(message), now)
         for time_ns in arrivals:
             self._sequence = sequence = self._sequence + 1
             heappush(self._heap, (time_ns, sequence, on_packet, src, message, now))

@@ -27,7 +27,7 @@ ROUGH = {
 }
 LYING = {**ROUGH, "tamper": 3}
 DISKS = {**ROUGH, "lose_disk": 30, "damage": 30}
-LEAVING = {**ROUGH, "change": 20, "forget": 20}
+LEAVING = {"change": 40, "forget": 60, "tick": 40, "propose": 6, "deliver": 160, "sync": 80}
 
 SEEDS_MAX = 150
 """Within so many runs every mutant must have been noticed."""
@@ -46,7 +46,7 @@ NOTICED_BY = {
     "new_term_after_restart": ("two primaries in a term", ROUGH),
     "joint_consensus": ("voters changed at once", ROUGH),
     "learner_before_voter": ("a voter that had not caught up", ROUGH),
-    "record_outlives_removal": ("two votes in a term", LEAVING),
+    "record_outlives_removal": ("a committed entry is lost", LEAVING),
     "store_id_identity": ("a committed entry is lost", DISKS),
     "damaged_replica_abstains": ("while damaged", DISKS),
     "stop_without_majority": ("serves without a majority", ROUGH),
