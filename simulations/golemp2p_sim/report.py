@@ -136,7 +136,7 @@ def _faults(result: Result, births: list[Band], end_s: float) -> str:
 
 def _verdict(summary: Summary) -> str:
     if not summary.failed and not summary.differing:
-        return f'<p class="good">{summary.seeds} seeds, no violation.</p>'
+        return f'<p class="good">{summary.seeds} seed{"s" if summary.seeds > 1 else ""}, no violation.</p>'
     said = [
         f"<li>seed {result.seed}: {escape(v.checker)} at {v.time_ns / S:.3f} s: {escape(v.text)}</li>"
         for result in summary.failed[:50]
