@@ -126,10 +126,9 @@ class Dht:
         if all(asked != peer for _, asked in self._asked.values()):  # else the lookup that asked it will count the failure
             self.routing.failed(peer)
         for number, (search, asked) in list(self._asked.items()):
-            if asked == peer:
-                del self._asked[number]
-                if search in self._searches:
-                    effects += self._carry_on(search, self._searches[search].lookup.failed(peer, now_ns), now_ns)
+            is_open = asked == peer and self._asked.pop(number, None) is not None  # else its lookup ended meanwhile
+            if is_open and search in self._searches:
+                effects += self._carry_on(search, self._searches[search].lookup.failed(peer, now_ns), now_ns)
         return effects
 
     # --- what the node wants

@@ -106,7 +106,7 @@ class Replica:
         body = message.body
         match body:
             case Append() | TakeOver() | Offer():
-                self._heard_primary(sender, message, now_ns)
+                self._heard_primary(sender, message, body, now_ns)
             case RequestVote():
                 self._voting.requested(Member(sender, message.store_id), message.term, body)
             case _:
@@ -359,9 +359,8 @@ class Replica:
     def configuration(self) -> Configuration:
         return self._state.log.configuration
 
-    @property
-    def suspected(self) -> tuple[bytes, ...]:
-        return tuple(self._state.suspected)
+    def suspects(self, peer: bytes) -> bool:
+        return peer in self._state.suspected
 
     def head(self, log: Key) -> Head | None:
         """Where ``log`` ends, with everything queued: what the next segment must continue."""
@@ -392,13 +391,11 @@ class Replica:
             raise InvalidState("this replica does not serve the shard")
         return leading
 
-    def _heard_primary(self, sender: bytes, message: ShardMessage, now_ns: int) -> None:
+    def _heard_primary(self, sender: bytes, message: ShardMessage, body: Append | Offer | TakeOver, now_ns: int) -> None:
         """What only the primary of a term sends."""
         state = self._state
-        body = message.body
         if message.term < state.term:
-            if isinstance(body, Append):
-                state.send(sender, Appended(body.previous_position, Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
+            state.send(sender, Appended(_position_of(body), Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
             return
         if message.term > state.term:
             self._catch_up.cancel()
@@ -446,6 +443,17 @@ class Replica:
                 self._catch_up.segments(member.public_key, body, now_ns)
             case _:
                 pass
+
+
+def _position_of(body: Append | Offer | TakeOver) -> int:
+    """The position that an answer to ``body`` is about."""
+    match body:
+        case Append():
+            return body.previous_position
+        case Offer():
+            return body.base.position
+        case TakeOver():
+            return 0
 
 
 def _intact(durable: ReplicaDurable, notary: Notary) -> list[Entry]:

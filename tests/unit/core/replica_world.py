@@ -88,7 +88,10 @@ class Node:
         self.queue: deque[Persist] = deque()
         self.replica: Replica | None = None
         self.suspected: dict[bytes, None] = {}
-        self.must_reach: tuple[int, int] = (0, 0)  # high-water mark of a disk that was damaged
+        self.must_reach: tuple[int, int] = (
+            0,
+            0,
+        )  # high-water mark of a disk that was damaged, or of a replica that was removed
 
     @property
     def is_damaged(self) -> bool:
@@ -181,6 +184,8 @@ class World:
         """The oldest unsynced write becomes durable; what waited for it is sent."""
         node = self.nodes[name]
         persist = node.queue.popleft()
+        if persist.write.is_forgotten:
+            node.must_reach = max(node.must_reach, node.durable.record.high_water)
         node.durable.apply(persist.write)
         self.checks.synced(node, persist.write)
         for send in persist.then:

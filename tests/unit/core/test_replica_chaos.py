@@ -46,7 +46,7 @@ NOTICED_BY = {
     "new_term_after_restart": ("two primaries in a term", ROUGH),
     "joint_consensus": ("voters changed at once", ROUGH),
     "learner_before_voter": ("a voter that had not caught up", ROUGH),
-    "record_outlives_removal": ("a committed entry is lost", LEAVING),
+    "record_outlives_removal": ("while damaged", LEAVING),
     "store_id_identity": ("a committed entry is lost", DISKS),
     "damaged_replica_abstains": ("while damaged", DISKS),
     "stop_without_majority": ("serves without a majority", ROUGH),
