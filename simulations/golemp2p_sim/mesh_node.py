@@ -33,6 +33,7 @@ from golemp2p_sim.node import (
     HandedOver,
     HeldAlive,
     HeldDead,
+    Invoked,
     LookedUp,
     Repaired,
     ReplicaView,
@@ -278,23 +279,21 @@ class MeshNode:
         if not self._writes and self._known is None and len(self._out) < 2:
             out, self._out = self._out, []
             return [Send(e.peer, Packet((e.message,))) if e.__class__ is Send else e for e in out]
-        merged: list[Any] = []
-        if self._writes or self._known is not None:
-            merged.append(self._write())
         packets: dict[bytes, list[Any]] = {}
-        votes = False
+        invoked: list[Any] = []  # the judge knows of a call before anything is done for it
+        others: list[Any] = []
         for effect in self._out:
             if effect.__class__ is Send:
                 packets.setdefault(effect.peer, []).append(effect.message)
             else:
-                merged.append(effect)
-        if merged and merged[0].__class__ is Persist:
-            votes = any(_is_vote(message) for send in merged[0].then for message in send.message.messages)
-        merged += [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
-        if votes:
-            merged.append(Step("voted"))
+                (invoked if effect.__class__ is Invoked else others).append(effect)
         self._out = []
-        return merged
+        sends = [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
+        if not self._writes and self._known is None:
+            return [*invoked, *others, *sends]
+        write = self._write()
+        votes = any(_is_vote(message) for send in write.then for message in send.message.messages)
+        return [*invoked, write, *others, *sends, *([Step("voted")] if votes else ())]
 
     def _write(self) -> Persist:
         """All writes of this event as one."""
