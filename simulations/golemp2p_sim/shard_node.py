@@ -377,6 +377,7 @@ class Shards:
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "voted", "learner-added", "voters-change")
 
     def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None) -> None:
+        self._made_of = (nodes, replicas, shards)
         self.rules = rules or Rules()
         self._nodes = nodes
         size = min(replicas, nodes)
@@ -392,10 +393,8 @@ class Shards:
 
     def without(self, rule: str) -> Shards:
         """The same with one rule off."""
-        other = Shards.__new__(Shards)
-        other.__dict__.update(self.__dict__)
-        other.rules = replace(self.rules, **{rule: False})
-        return other
+        nodes, replicas, shards = self._made_of
+        return Shards(nodes, replicas=replicas, shards=shards, rules=replace(self.rules, **{rule: False}))
 
     def index_of(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
         """The index of each node by key: one table for all of them."""
