@@ -89,6 +89,8 @@ class ShardNode:
         self._tokens: dict[int, tuple[int, int]] = {}
         self._token = 0
         self._tick_ns = self._alive_ns = 0
+        self._is_carrying = False
+        self._proposed: list[ShardCopy] = []
         self._image = ShardImage({})
         self._harmed = surroundings.store != 0
 
@@ -300,6 +302,17 @@ class ShardNode:
     # -- effects of the core --------------------------------------------------------------------------------------------------
 
     def _carry_out(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
+        """What is proposed meanwhile is shipped when all of ``effects`` are out: a replica's writes keep their order."""
+        is_outermost, self._is_carrying = not self._is_carrying, True
+        self._take_over(copy, effects, now_ns)
+        if not is_outermost:
+            return
+        while self._proposed:
+            other = self._proposed.pop()
+            self._take_over(other, other.replica.flush(now_ns), now_ns)
+        self._is_carrying = False
+
+    def _take_over(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
         shard = copy.shard
         due = copy.replica.next_due_ns()
         if due is None:
@@ -348,7 +361,10 @@ class ShardNode:
         self._out.append(effect)
 
     def _flush(self, copy: ShardCopy, now_ns: int) -> None:
-        self._carry_out(copy, copy.replica.flush(now_ns), now_ns)
+        if self._is_carrying:
+            self._proposed.append(copy)
+        else:
+            self._carry_out(copy, copy.replica.flush(now_ns), now_ns)
 
     def _done(self) -> Effects:
         out, self._out = self._out, []
