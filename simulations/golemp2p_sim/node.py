@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 # -- what clients and nodes say to each other ---------------------------------------------------------------------------------
 
@@ -232,4 +232,13 @@ class Subject(Protocol):
 
     def lie(self, message: Any, dice: Random) -> Any | None:
         """What a Byzantine sender might say instead; ``None``: nothing believable."""
+        ...
+
+
+@runtime_checkable
+class Forger(Protocol):
+    """A subject whose liars know more of their victims than what they say to them."""
+
+    def rewritten(self, message: Any, *, liar: SimulatedNode, victim: SimulatedNode, disk: Image) -> Any | None:
+        """What ``liar`` might say to ``victim``, whose disk is given, instead of ``message``: so that it gives up what is committed."""
         ...

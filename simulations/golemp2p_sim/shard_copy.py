@@ -18,7 +18,8 @@ from golemp2p_sim.toy_state import Entry, ShardState
 @dataclass(slots=True)
 class ShardCopy:
     """``applied``: the entries up to here are in ``state``; at least the core's commit position. ``campaign_ns``: when this node
-    wants to take over, ``None`` while the shard is led. ``served_term``: the newest in which it served."""
+    wants to take over, ``None`` while the shard is led. ``served_term``: the newest in which it served. ``is_outside``: a primary
+    says that this node has no vote any more."""
 
     shard: int
     replica: Replica
@@ -27,6 +28,7 @@ class ShardCopy:
     applied: int = 0
     campaign_ns: int | None = None
     served_term: int = 0
+    is_outside: bool = False
 
     @property
     def is_voter(self) -> bool:
@@ -35,6 +37,15 @@ class ShardCopy:
     @property
     def is_primary(self) -> bool:
         return self.replica.role is Role.PRIMARY
+
+    def electors(self) -> list[bytes]:
+        """Keys of the nodes that may become primary: also those that leave by a change which is not committed here. Nobody else may
+        have a log that is far enough (Ongaro's thesis, 4.2.2)."""
+        log = self.replica.log
+        members = log.configuration.electors
+        if log.configuration_position > log.commit:
+            members += log.configuration_before.electors
+        return list(dict.fromkeys(member.public_key for member in members))
 
     def apply_to(self, position: int, out: list[Any], applied: Callable[[int, Entry, Any, str], None]) -> None:
         """Everything up to ``position`` is committed: run it. ``applied`` is told (position, entry, result, derived key)."""

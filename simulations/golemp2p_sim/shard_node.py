@@ -12,29 +12,39 @@ take it in as a learner, then make it a voter in the old one's place.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from random import Random
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from golemp2p.core.effects import Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
-from golemp2p.core.replica_rules import Rules
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage, Voted
 from golemp2p.model.replication import Member
-from golemp2p_sim.faults import KINDS
-from golemp2p_sim.node import BecamePrimary, Effects, Halt, Repaired, ReplicaView, Request, Sometimes, Step, Surroundings
+from golemp2p_sim.node import (
+    BecamePrimary,
+    Effects,
+    Halt,
+    Repaired,
+    ReplicaView,
+    Request,
+    Sometimes,
+    Step,
+    Surroundings,
+)
 from golemp2p_sim.randomness import node_key
 from golemp2p_sim.shard_copy import ShardCopy
 from golemp2p_sim.shard_desk import ShardDesk
 from golemp2p_sim.shard_image import ShardImage
-from golemp2p_sim.shard_wire import Alive, HashNotary, describe, message_bytes, tampered
+from golemp2p_sim.shard_voters import Shuffle, replace_lost
+from golemp2p_sim.shard_wire import Alive, HashNotary
 from golemp2p_sim.toy_messages import Answer, Forward
 from golemp2p_sim.units import MS
+
+if TYPE_CHECKING:
+    from golemp2p_sim.shard_subject import Shards
 
 TICK_NS, TICK_JITTER_NS = 100 * MS, 30 * MS
 ALIVE_NS = 200 * MS
@@ -93,6 +103,7 @@ class ShardNode:
         self._proposed: list[ShardCopy] = []
         self._image = ShardImage({})
         self._harmed = surroundings.store != 0
+        self._shuffle = Shuffle(subject.shuffle_ns, self._dice) if subject.shuffle_ns else None
 
     # -- SimulatedNode --------------------------------------------------------------------------------------------------------
 
@@ -100,14 +111,15 @@ class ShardNode:
         assert isinstance(image, ShardImage), "the disk of this subject"
         self._image = image
         self._harmed = self._harmed or image.rotten
-        groups = self._subject.groups()
+        subject = self._subject
+        groups = subject.groups()
         shards = [shard for shard, group in enumerate(groups) if self._me in group]
         for peer in dict.fromkeys(node for shard in shards for node in groups[shard] if node != self._me):
             shared = tuple(shard for shard in shards if peer in groups[shard])
             self._neighbours[self._keys[peer]] = Neighbour(shared, now_ns)
         for shard in shards:
             durable = image.of(shard, self._member)
-            replica = Replica(shard, self._member, durable, HashNotary(self._key), rules=self._subject.rules)
+            replica = Replica(shard, self._member, durable, HashNotary(self._key), rules=subject.rules, limits=subject.limits)
             copy = self._copies[shard] = ShardCopy(shard, replica, self._key)
             self._apply(copy, replica.commit_position, now_ns)
             self._carry_out(copy, replica.started(), now_ns)
@@ -177,6 +189,10 @@ class ShardNode:
     def queues(self) -> Mapping[str, tuple[int, int]]:
         return self._desk.queues()
 
+    def copy_of(self, message: Any) -> ShardCopy | None:
+        """The replica that ``message`` is about, for liars."""
+        return self._copies.get(message.shard) if type(message) is ShardMessage else None
+
     # -- detector -------------------------------------------------------------------------------------------------------------
 
     def _on_tick(self, now_ns: int) -> None:
@@ -204,7 +220,8 @@ class ShardNode:
         for peer, neighbour in self._neighbours.items():
             led = [copy for shard in neighbour.shards if (copy := self._copies[shard]).is_primary]
             leads = tuple((copy.shard, copy.applied, copy.replica.log.hash_at(copy.applied)) for copy in led)
-            self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads)))
+            strange = tuple(copy.shard for copy in led if peer not in copy.electors())
+            self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads, strange)))
 
     def _heard(self, peer: bytes, now_ns: int) -> None:
         neighbour = self._neighbours.get(peer)
@@ -226,6 +243,7 @@ class ShardNode:
             if shard not in neighbour.shards:
                 continue  # a liar's, or said to somebody else
             copy = self._copies[shard]
+            copy.is_outside = shard in alive.strange
             log = copy.replica.log
             if commit > copy.applied and log.holds(commit) and log.hash_at(commit) == last_hash:
                 self._apply(copy, commit, now_ns)
@@ -242,10 +260,9 @@ class ShardNode:
         if copy.is_primary or self._is_led(copy):
             copy.campaign_ns = None
             if replica.is_serving:
-                self._replace_lost(copy, now_ns)
+                self._move_voters(copy, now_ns)
             return
-        electors = [member.public_key for member in replica.configuration.electors]
-        live = [key for key in electors if key == self._key or not self._neighbours[key].suspected]
+        live = [key for key in copy.electors() if key == self._key or not self._neighbours[key].suspected]
         if self._key not in live:
             return
         pause_ns = live.index(self._key) * RANK_NS + self._dice.randrange(CAMPAIGN_JITTER_NS)
@@ -263,26 +280,21 @@ class ShardNode:
             return False
         return any(shard == copy.shard for shard, _, _ in neighbour.told.leads)
 
-    def _replace_lost(self, copy: ShardCopy, now_ns: int) -> None:
-        """As primary: a voter whose node has another store now is gone (S9); its new store learns, and takes the vote over."""
-        configuration = copy.replica.configuration
-        stores = {key: n.told.store_id for key, n in self._neighbours.items() if n.told is not None}
-        stores[self._key] = self._member.store_id
-        now = {voter: Member(voter.public_key, stores.get(voter.public_key, voter.store_id)) for voter in configuration.voters}
-        fresh = [member for voter, member in now.items() if member != voter]
-        if not fresh or configuration.is_joint:
+    def _move_voters(self, copy: ShardCopy, now_ns: int) -> None:
+        """As primary."""
+        present = {key: Member(key, n.told.store_id) for key, n in self._neighbours.items() if n.told is not None}
+        present[self._key] = self._member
+        shuffle = self._shuffle
+        wish = replace_lost(copy, present) if shuffle is None else shuffle.wish(copy, present, now_ns)
+        if wish is None:
             return
         with suppress(InvalidState):  # another change is under way, or the learner is behind: the next tick tries again
-            if all(member in configuration.learners for member in fresh):
-                effects = copy.replica.change_members(tuple(now.values()), (), now_ns)
-                self._out.append(Step("voters-change"))
-            else:
-                effects = copy.replica.change_members(configuration.voters, tuple(fresh), now_ns)
-                self._out.append(Step("learner-added"))
+            effects = copy.replica.change_members(*wish, now_ns)
+            self._out.append(Step("learner-added" if wish[1] else "voters-change"))
             self._carry_out(copy, effects, now_ns)
 
     def _is_voter(self, copy: ShardCopy) -> bool:
-        return self._member in copy.replica.configuration.voters
+        return self._member in copy.replica.configuration.voters and not copy.is_outside
 
     def _is_whole(self, copy: ShardCopy) -> bool:
         """Durably a voter again, in the place of whatever this node had before."""
@@ -332,6 +344,7 @@ class ShardNode:
                 case Committed():
                     self._apply(copy, effect.entries[-1].position, now_ns)
                 case StartServing():
+                    copy.is_outside = False
                     if copy.served_term < effect.term:  # else it goes on, having had no majority for a while
                         copy.served_term = effect.term
                         self._out += (BecamePrimary(shard, effect.term), Step("became-primary"))
@@ -369,52 +382,3 @@ class ShardNode:
     def _done(self) -> Effects:
         out, self._out = self._out, []
         return out
-
-
-class Shards:
-    """The subject. Shard s lives on nodes s, s+1, ...; ``replicas`` of them, 3 or 5; ``shards`` 0: one per node, at most 64."""
-
-    name = "shard"
-    survives = frozenset(KINDS) - {"sync-dropped", "store-restored"}
-    steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "voted", "learner-added", "voters-change")
-
-    def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None) -> None:
-        self.rules = rules or Rules()
-        size = min(replicas, nodes)
-        size -= 1 - size % 2  # an even group survives no more than the odd one below it
-        count = shards or min(nodes, 64)
-        self._groups = [tuple((shard * max(1, nodes // count) + i) % nodes for i in range(size)) for shard in range(count)]
-        self._birth = {shard: tuple(member_of(node) for node in group) for shard, group in enumerate(self._groups)}
-
-    @staticmethod
-    def rule_names() -> tuple[str, ...]:
-        return tuple(field.name for field in fields(Rules))
-
-    def without(self, rule: str) -> Shards:
-        """The same with one rule off."""
-        other = Shards.__new__(Shards)
-        other.__dict__.update(self.__dict__)
-        other.rules = replace(self.rules, **{rule: False})
-        return other
-
-    def node(self, surroundings: Surroundings) -> ShardNode:
-        return ShardNode(self, surroundings)
-
-    def image(self) -> ShardImage:
-        return ShardImage(self._birth)
-
-    def groups(self) -> Sequence[tuple[int, ...]]:
-        return self._groups
-
-    def shard_of(self, worker: str) -> int:
-        return zlib.crc32(worker.encode()) % len(self._groups)
-
-    def message_bytes(self, message: Any) -> int:
-        return message_bytes(message)
-
-    def describe(self, message: Any) -> str:
-        return describe(message)
-
-    def lie(self, message: Any, dice: Random) -> Any | None:
-        """Entries tampered with, without the keys to sign them; a liar with votes and acknowledgements is more than Raft survives."""
-        return tampered(message, dice)

@@ -33,6 +33,9 @@ The rest: tests/unit/core/test_replica_chaos.py."""
 
 MUTANT_SEEDS = 10
 
+SHIPPED = ("moving-voters", "slow-followers", "contested-primary", "rewritten-history", "tampering-primary", "lost-stores")
+"""Scenarios made for the core."""
+
 
 def shard_case(seed: int, *, mutation: str = "", profile: str = "all", seconds: int = 20, **parameters: Any) -> Case:
     duration_ns = seconds * S
@@ -89,6 +92,15 @@ def test_a_broken_core_is_caught(rule: str) -> None:
             assert {violation.checker for violation in violations} & CAUGHT_BY[rule]
             return
     pytest.fail(f"no seed of {MUTANT_SEEDS} noticed that {rule} is off")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_core_survives_what_was_made_for_it(name: str) -> None:
+    scenario = load(name).changed(duration_ns=30 * S)
+    for seed in range(7):
+        result = run_case(scenario.case(seed))
+        assert result.violations == [], f"seed {seed}"
+        assert result.recovered_ns >= 0
 
 
 def test_two_votes_in_a_term_are_caught_in_a_storm() -> None:
