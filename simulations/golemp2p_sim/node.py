@@ -9,7 +9,7 @@ Times given to a node are its own monotonic clock, which may run fast or slow an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol, runtime_checkable
@@ -108,6 +108,17 @@ class Invoked:
     worker: str
     operation: tuple[Any, ...]
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A vote has just left (S1). ``voter`` has one in ``term``, and gives it to ``candidate``; ``is_durable`` looks at its disk."""
+
+    shard: int
+    voter: Hashable
+    term: int
+    candidate: Hashable
+    is_durable: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)

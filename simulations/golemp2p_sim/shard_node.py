@@ -40,6 +40,7 @@ from golemp2p_sim.shard_desk import ShardDesk
 from golemp2p_sim.shard_image import ShardImage
 from golemp2p_sim.shard_voters import Shuffle, replace_lost
 from golemp2p_sim.shard_wire import Alive, HashNotary
+from golemp2p_sim.shard_witness import Witness
 from golemp2p_sim.toy_messages import Answer, Forward
 from golemp2p_sim.units import MS
 
@@ -102,6 +103,7 @@ class ShardNode:
         self._is_carrying = False
         self._proposed: list[ShardCopy] = []
         self._image = ShardImage({})
+        self._witness = Witness(self._member, self._image)
         self._harmed = surroundings.store != 0
         self._shuffle = Shuffle(subject.shuffle_ns, self._dice) if subject.shuffle_ns else None
 
@@ -109,7 +111,7 @@ class ShardNode:
 
     def start(self, image: Any, now_ns: int) -> Effects:
         assert isinstance(image, ShardImage), "the disk of this subject"
-        self._image = image
+        self._image, self._witness = image, Witness(self._member, image)
         self._harmed = self._harmed or image.rotten
         subject = self._subject
         groups = subject.groups()
@@ -121,6 +123,7 @@ class ShardNode:
             durable = image.of(shard, self._member)
             replica = Replica(shard, self._member, durable, HashNotary(self._key), rules=subject.rules, limits=subject.limits)
             copy = self._copies[shard] = ShardCopy(shard, replica, self._key)
+            self._out.append(self._witness.born(copy))
             self._apply(copy, replica.commit_position, now_ns)
             self._carry_out(copy, replica.started(), now_ns)
             if replica.is_damaged:
@@ -149,6 +152,7 @@ class ShardNode:
             case ShardMessage():
                 copy = self._copies.get(message.shard)
                 if copy is not None:
+                    self._witness.hears(copy, sender, message)
                     self._carry_out(copy, copy.replica.receive(sender, message, now_ns), now_ns)
             case Alive():
                 self._on_alive(sender, message, now_ns)
@@ -208,6 +212,7 @@ class ShardNode:
                     self._carry_out(copy, copy.replica.peer_suspected(peer, now_ns), now_ns)
         for copy in self._copies.values():
             self._lead_or_follow(copy, now_ns)
+            self._out += self._witness.serving(copy)
         self._desk.tick(now_ns)
         if now_ns >= self._alive_ns:
             self._say_alive(now_ns)
@@ -336,14 +341,19 @@ class ShardNode:
                 case Persist():
                     self._token += 1
                     self._tokens[self._token] = (shard, effect.token)
-                    self._out.append(Persist(effect.write, self._token, effect.then))
+                    self._out += self._witness.written(copy, effect.write)
+                    self._out.append(Persist(effect.write, self._token, self._witness.behind(copy, effect.then)))
                     if any(map(_is_vote, effect.then)):
                         self._out.append(Step("voted"))
-                case Send() if _is_vote(effect):
-                    self._out += (effect, Step("voted"))
+                case Send():
+                    self._out += self._witness.behind(copy, (effect,))
+                    if _is_vote(effect):
+                        self._out.append(Step("voted"))
                 case Committed():
+                    self._out += self._witness.settled(copy, effect.entries[-1].position)
                     self._apply(copy, effect.entries[-1].position, now_ns)
                 case StartServing():
+                    self._out += self._witness.serving(copy, begins=True)
                     copy.is_outside = False
                     if copy.served_term < effect.term:  # else it goes on, having had no majority for a while
                         copy.served_term = effect.term
@@ -356,7 +366,7 @@ class ShardNode:
                 case ReadSegments():
                     self._out.append(Send(effect.peer, self._segments(copy, effect)))
                 case _:
-                    self._out.append(effect)  # Send, Notice
+                    self._out.append(effect)  # Notice
 
     def _segments(self, copy: ShardCopy, wanted: ReadSegments) -> ShardMessage:
         found = tuple(self._image.shards[copy.shard].read_for(wanted)[:SEGMENTS_PER_ANSWER])
