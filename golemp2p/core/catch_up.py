@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from golemp2p.core.following import Following
+from golemp2p.core.replica_effects import Installed
 from golemp2p.core.replica_state import ReplicaState
 from golemp2p.model.ids import Key
 from golemp2p.model.messages_shard import FetchedSegments, FetchManifest, FetchSegments, ManifestPage
@@ -68,17 +69,21 @@ class CatchUp:
         log = state.log
         if not log.is_blank and log.holds(base.position) and log.hash_at(base.position) == base.hash:
             state.check_repaired()
-            self._following.acknowledge(source, base.position)
+            self._following.acknowledge(source, base.position, base.position)
             state.commit(base.position)
             return
         if not log.is_blank and base.position <= log.commit:
-            self._following.acknowledge(source, log.commit)
+            self._following.acknowledge(source, log.commit, log.commit)
             return
         if (self._source, self._base) != (source, base):
             self._clear()
             self._source, self._base = source, base
         self._ask_again(now_ns)
         self._finish()
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._source is not None
 
     def cancel(self) -> None:
         """The primary that offered its base is none any more. What was fetched stays fetched."""
@@ -247,7 +252,8 @@ class CatchUp:
         state.check_repaired()
         heads = tuple(wanted.items())
         install = {"base": base, "is_install": True, "kept_position": kept_position, "heads": heads}
-        self._following.acknowledge(source, base.position, **install)
+        self._following.acknowledge(source, base.position, base.position, **install)
+        state.effects.append(Installed(state.shard, base.position))
         state.notice("base-installed", position=base.position, logs=len(heads))
 
     def next_due_ns(self) -> int | None:

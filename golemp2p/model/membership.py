@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from golemp2p.model.light import light_dataclass
+
 PUBLIC_KEY_BYTES = 32
 STORE_ID_BYTES = 16
 SIGNATURE_BYTES = 64
@@ -43,7 +45,8 @@ class NodeRecord:
     """A node's word about itself. A higher ``incarnation`` replaces a lower one.
 
     ``public_key``: 32 bytes; ``store_id``: 16 bytes, new when a store lost data (S9); ``addresses``: ``host:port``, best first;
-    ``weight``: capacity relative to others, 1 to ``WEIGHT_MAX``; ``domain``: failure domain, "" if none is known (then the node is
+    ``weight``: capacity relative to others, up to ``WEIGHT_MAX``, 0 while it is draining: it takes no replicas, and gives its own
+    away; ``domain``: failure domain, "" if none is known (then the node is
     one by itself); ``left``: the node's farewell; ``admission``: why it may be here, up to ``ADMISSION_BYTES_MAX``; ``signature``:
     the node's own, over everything before it (``wire.messages_membership.record_bytes``), empty while unsigned.
     """
@@ -59,7 +62,7 @@ class NodeRecord:
     signature: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Claim:
     """``accuser`` says that ``subject`` (both public keys) is suspect or dead, as of the subject's ``incarnation``."""
 
@@ -81,7 +84,7 @@ Update = NodeRecord | Claim | Removal
 """What gossip carries."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Member:
     """A node as one member sees it. ``since_ns``: when that member gave it this status (its own monotonic clock)."""
 

@@ -17,7 +17,10 @@ from golemp2p_sim.node import Forger
 if TYPE_CHECKING:
     from golemp2p_sim.host import Host
 
-BEHAVIOURS = ("equivocate", "drop-after-ack", "flood", "replay", "invent-identities", "mute")
+LIES = ("equivocate", "forge-hints", "lie-about-log")
+"""Behaviours that say something else instead: what, ``Subject.lie`` knows. Different things to different peers; a wrong primary to
+whoever asks; more or less than its log holds."""
+BEHAVIOURS = (*LIES, "drop-after-ack", "flood", "replay", "invent-identities", "mute")
 AIMED_BEHAVIOURS = ("rewrite-history",)
 """For scenarios that ask for them; none is drawn from a seed."""
 MEMORY_MAX = 64
@@ -48,9 +51,9 @@ class Liar:
             world.sometimes("a liar kept silent")
             return
         message = effect.message
-        if self._behaviour == "equivocate" and self._dice.random() < 0.5:
-            message = self._said(host, message, world.subject.lie(message, self._dice))
-        if self._behaviour == "rewrite-history" and self._dice.random() < 0.5:
+        if self._behaviour in LIES and self._dice.random() < 0.5:
+            message = self._said(host, message, world.subject.lie(message, self._dice, self._behaviour))
+        if self._behaviour in AIMED_BEHAVIOURS and self._dice.random() < 0.5:
             message = self._said(host, message, self._rewritten(host, effect))
         world.send(host.index, effect.peer, message)
         if self._behaviour == "flood" and self._dice.random() < 0.125:
@@ -82,6 +85,7 @@ class Liar:
         world = host.world
         world.trace.add(world.now, tr.LIE, host.index, 0)
         world.sometimes("a liar changed a message")
+        world.sometimes(f"lied: {self._behaviour}")
         if world.log:
             world.log("lie", host.index, None, world.subject.describe(lie))
         return lie

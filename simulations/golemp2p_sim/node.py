@@ -12,12 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from golemp2p_sim.world import World
+
+from golemp2p.model.light import light_dataclass
 
 # -- what clients and nodes say to each other ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Request:
     """One attempt of a client at a gateway. ``key`` is the idempotency key, equal in all attempts; ``id`` is this attempt's."""
 
@@ -27,7 +32,7 @@ class Request:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Reply:
     """Effect: answer ``request_id``. ``ok`` means the invocation's result is ``value``; otherwise the client should try again."""
 
@@ -39,7 +44,7 @@ class Reply:
 # -- effects beside golemp2p.core.effects -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Step:
     """Effect: the node stands at a named protocol step, where crashes can be aimed at (``in mid-change``, say)."""
 
@@ -58,6 +63,11 @@ class Repaired:
     """Effect: what was lost or damaged on this node's disk is whole again; the atlas may harm another replica."""
 
 
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """Effect: the node was told to leave and nothing depends on it any more. Its process ends and never starts again."""
+
+
 # -- what nodes tell the judge ------------------------------------------------------------------------------------------------
 
 
@@ -69,7 +79,7 @@ class BecamePrimary:
     term: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Committed:
     """This node learned that positions ``first``... of ``shard`` are committed. ``chains``: hash chain at each of them."""
 
@@ -78,7 +88,7 @@ class Committed:
     chains: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Executed:
     """This node's copy ran the invocation ``key`` of ``worker`` by the entry at ``position`` (not: found its recorded result)."""
 
@@ -89,7 +99,7 @@ class Executed:
     result: Any
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Answered:
     """A result leaves the primary (S6). ``position``, ``chain``: the newest entry the answer depends on."""
 
@@ -101,7 +111,7 @@ class Answered:
     result: Any
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Invoked:
     """A worker calls a worker, or a timer fires: an invocation that no client made. ``key`` is derived from the parent's."""
 
@@ -119,6 +129,37 @@ class Ballot:
     term: int
     candidate: Hashable
     is_durable: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The serving primary begins a planned hand-over of ``shard``; the next ``BecamePrimary`` of another node ends it."""
+
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDead:
+    """This node's membership holds the node with key ``peer`` dead from now on."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAlive:
+    """This node's membership holds ``peer`` alive again."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """A lookup of this node ended. ``hops``: length of the longest chain of answers that led to the result, 0 if its own table was
+    enough; ``rpcs``: questions sent; ``dead``: nodes among the result that do not run."""
+
+    hops: int
+    rpcs: int
+    dead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +228,11 @@ class SimulatedNode(Protocol):
 
     def on_request(self, request: Request, now_ns: int) -> Effects: ...
 
+    def on_leave(self, now_ns: int) -> Effects:
+        """Leave for good: hand everything over, then ``Departed``. Told again after a restart: repeating it is safe. Only called if
+        the subject survives ``leave``."""
+        ...
+
     def next_due_ns(self) -> int | None:
         """When ``on_time`` wants to be called, by the node's own clock."""
         ...
@@ -204,12 +250,17 @@ class SimulatedNode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a node is told at birth. ``keys[i]`` names node i; ``store``: 0 as delivered, another number after each loss."""
+    """What a node is told at each start. ``keys[i]`` names node i; ``store``: 0 as delivered, another number after each loss.
+
+    ``founder``: it was the first of all; with store 0 and a blank disk it founds the mesh. ``contacts``: the other nodes that have
+    started before and not gone for good, in order of index; whoever has a blank disk and founds nothing asks them to be let in."""
 
     index: int
     keys: tuple[bytes, ...]
     store: int
     dice: Random
+    founder: bool = False
+    contacts: tuple[int, ...] = ()
 
 
 class Subject(Protocol):
@@ -228,7 +279,7 @@ class Subject(Protocol):
         ...
 
     def groups(self) -> Sequence[tuple[int, ...]]:
-        """The voters of every shard by node index, as they stand now; index in the list is the shard."""
+        """The voters of every shard by node index; index in the list is the shard. Of a ``MovingSubject``: at the beginning."""
         ...
 
     def shard_of(self, worker: str) -> int: ...
@@ -241,8 +292,23 @@ class Subject(Protocol):
         """A message in one short line."""
         ...
 
-    def lie(self, message: Any, dice: Random) -> Any | None:
-        """What a Byzantine sender might say instead; ``None``: nothing believable."""
+    def lie(self, message: Any, dice: Random, behaviour: str) -> Any | None:
+        """What a Byzantine sender might say instead; ``None``: nothing believable. ``behaviour``: one of ``byzantine.LIES``."""
+        ...
+
+
+@runtime_checkable
+class MovingSubject(Subject, Protocol):
+    """A subject whose groups change while it runs. ``World.groups`` asks here."""
+
+    def placed_in(self, world: World) -> None:
+        """Called once, before any node starts: where the nodes of this subject live."""
+        ...
+
+    def current_groups(self, world: World) -> Sequence[tuple[int, ...]]:
+        """The voters of every shard by node index, as they stand now: by whoever knows best, running node or disk
+        (``world.hosts[i].node``, ``.disk.image``). ``()``: a shard without any. While a change of voters is under way the old ones,
+        and the new ones as one more group behind the last shard."""
         ...
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from golemp2p.core.effects import Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
+from golemp2p.core.replica_state import Role
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage, Voted
 from golemp2p.model.replication import Member
@@ -63,20 +64,19 @@ def member_of(index: int, store: int = 0) -> Member:
 
 def _is_vote(send: Send) -> bool:
     """A vote given, not a trial's."""
-    match send.message:
-        case ShardMessage(body=Voted(trial=False, refusal=None)):
-            return True
-    return False
+    body = send.message.body
+    return type(body) is Voted and not body.trial and body.refusal is None
 
 
 @dataclass(slots=True)
 class Neighbour:
-    """Another node of shared shards. ``told``: its newest ``Alive``."""
+    """Another node of shared shards. ``told``: its newest ``Alive``; ``leads``: the shards that it says there to be primary of."""
 
     shards: tuple[int, ...]
     heard_ns: int
     suspected: bool = False
     told: Alive | None = None
+    leads: tuple[int, ...] = ()
 
 
 class ShardNode:
@@ -86,13 +86,13 @@ class ShardNode:
         self._subject, self._dice = subject, surroundings.dice
         self._me, self._keys = surroundings.index, surroundings.keys
         self._key = surroundings.keys[surroundings.index]
-        self._index = {key: index for index, key in enumerate(surroundings.keys)}
+        self._index = subject.index_of(surroundings.keys)
         self._member = member_of(surroundings.index, surroundings.store)
         self._life = surroundings.dice.getrandbits(40)
         self._out: list[Any] = []
         self._desk = ShardDesk(
             self._me, self._keys, subject.groups(), subject.shard_of,
-            dice=self._dice, out=self._emit, flush=self._flush,
+            index=self._index, dice=self._dice, out=self._emit, flush=self._flush,
         )  # fmt: skip
         self._copies = self._desk.copies
         self._neighbours: dict[bytes, Neighbour] = {}
@@ -133,7 +133,10 @@ class ShardNode:
         return self._done()
 
     def next_due_ns(self) -> int | None:
-        return min(self._tick_ns, *self._dues.values()) if self._dues else self._tick_ns
+        soonest_ns = self._tick_ns
+        for due_ns in self._dues.values():  # asked after every event: no lists are made
+            soonest_ns = min(soonest_ns, due_ns)
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> Effects:
         for shard in [shard for shard, due in self._dues.items() if due <= now_ns]:
@@ -144,10 +147,14 @@ class ShardNode:
         return self._done()
 
     def on_message(self, sender: bytes, message: Any, now_ns: int) -> Effects:
-        src = self._index.get(sender)
-        if src is None:
+        neighbour = self._neighbours.get(sender)
+        if neighbour is not None:
+            neighbour.heard_ns = now_ns
+            if neighbour.suspected:
+                neighbour.suspected = False
+                self._connected(sender, neighbour, now_ns)
+        elif sender not in self._index:
             return ()
-        self._heard(sender, now_ns)
         match message:
             case ShardMessage():
                 copy = self._copies.get(message.shard)
@@ -155,11 +162,12 @@ class ShardNode:
                     self._witness.hears(copy, sender, message)
                     self._carry_out(copy, copy.replica.receive(sender, message, now_ns), now_ns)
             case Alive():
-                self._on_alive(sender, message, now_ns)
+                if neighbour is not None:
+                    self._on_alive(sender, neighbour, message, now_ns)
             case Forward():
-                self._desk.invoke(message, src, now_ns)
+                self._desk.invoke(message, self._index[sender], now_ns)
             case Answer():
-                self._desk.answered(src, message, now_ns)
+                self._desk.answered(self._index[sender], message, now_ns)
             case _:
                 raise AssertionError(f"not a message of ours: {message!r}")
         return self._done()
@@ -182,6 +190,9 @@ class ShardNode:
     def on_request(self, request: Request, now_ns: int) -> Effects:
         self._desk.request(request, now_ns)
         return self._done()
+
+    def on_leave(self, now_ns: int) -> Effects:
+        raise AssertionError("groups of this subject do not move: nobody can leave")
 
     def replicas(self) -> Sequence[ReplicaView]:
         return [copy.view(self._is_voter(copy)) for copy in self._copies.values()]
@@ -222,27 +233,23 @@ class ShardNode:
 
     def _say_alive(self, now_ns: int) -> None:
         self._alive_ns = now_ns + ALIVE_NS
+        led = {
+            shard: (shard, copy.applied, copy.replica.log.hash_at(copy.applied))
+            for shard, copy in self._copies.items()
+            if copy.is_primary
+        }
+        electors = {shard: self._copies[shard].electors() for shard in led}
         for peer, neighbour in self._neighbours.items():
-            led = [copy for shard in neighbour.shards if (copy := self._copies[shard]).is_primary]
-            leads = tuple((copy.shard, copy.applied, copy.replica.log.hash_at(copy.applied)) for copy in led)
-            strange = tuple(copy.shard for copy in led if peer not in copy.electors())
+            leads = tuple([led[shard] for shard in neighbour.shards if shard in led])
+            strange = tuple([shard for shard, _, _ in leads if peer not in electors[shard]])
             self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads, strange)))
 
-    def _heard(self, peer: bytes, now_ns: int) -> None:
-        neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return
-        neighbour.heard_ns = now_ns
-        if neighbour.suspected:
-            neighbour.suspected = False
-            self._connected(peer, neighbour, now_ns)
-
-    def _on_alive(self, peer: bytes, alive: Alive, now_ns: int) -> None:
-        neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return
+    def _on_alive(self, peer: bytes, neighbour: Neighbour, alive: Alive, now_ns: int) -> None:
         before, neighbour.told = neighbour.told, alive
+        neighbour.leads = tuple([lead[0] for lead in alive.leads])
         if before is None or before.life != alive.life:
+            for copy in self._copies.values():
+                copy.whole = None
             self._connected(peer, neighbour, now_ns)
         for shard, commit, last_hash in alive.leads:
             if shard not in neighbour.shards:
@@ -264,7 +271,7 @@ class ShardNode:
         replica = copy.replica
         if copy.is_primary or self._is_led(copy):
             copy.campaign_ns = None
-            if replica.is_serving:
+            if copy.is_primary and replica.configuration is not copy.whole and replica.is_serving:
                 self._move_voters(copy, now_ns)
             return
         live = [key for key in copy.electors() if key == self._key or not self._neighbours[key].suspected]
@@ -281,15 +288,16 @@ class ShardNode:
     def _is_led(self, copy: ShardCopy) -> bool:
         """The primary that this replica knows lives, and says itself that it leads."""
         neighbour = self._neighbours.get(copy.replica.primary or b"")
-        if neighbour is None or neighbour.suspected or neighbour.told is None:
-            return False
-        return any(shard == copy.shard for shard, _, _ in neighbour.told.leads)
+        return neighbour is not None and not neighbour.suspected and copy.shard in neighbour.leads
 
     def _move_voters(self, copy: ShardCopy, now_ns: int) -> None:
         """As primary."""
         present = {key: Member(key, n.told.store_id) for key, n in self._neighbours.items() if n.told is not None}
         present[self._key] = self._member
         shuffle = self._shuffle
+        voters = copy.replica.configuration.voters
+        if shuffle is None and all(present.get(voter.public_key, voter) == voter for voter in voters):
+            copy.whole = copy.replica.configuration  # until a node says something else
         wish = replace_lost(copy, present) if shuffle is None else shuffle.wish(copy, present, now_ns)
         if wish is None:
             return
@@ -331,6 +339,7 @@ class ShardNode:
 
     def _take_over(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
         shard = copy.shard
+        copy.is_primary = copy.replica.role is Role.PRIMARY
         due = copy.replica.next_due_ns()
         if due is None:
             self._dues.pop(shard, None)
@@ -343,7 +352,7 @@ class ShardNode:
                     self._tokens[self._token] = (shard, effect.token)
                     self._out += self._witness.written(copy, effect.write)
                     self._out.append(Persist(effect.write, self._token, self._witness.behind(copy, effect.then)))
-                    if any(map(_is_vote, effect.then)):
+                    if effect.then and any(map(_is_vote, effect.then)):
                         self._out.append(Step("voted"))
                 case Send():
                     self._out += self._witness.behind(copy, (effect,))
@@ -374,11 +383,8 @@ class ShardNode:
         return ShardMessage(copy.shard, copy.replica.log.branch, copy.replica.term, self._member.store_id, answer)
 
     def _apply(self, copy: ShardCopy, position: int, now_ns: int) -> None:
-        copy.apply_to(
-            position,
-            self._out,
-            lambda at, entry, result, derived: self._desk.applied(copy, at, entry, now_ns, result=result, derived=derived),
-        )
+        if position > copy.applied:
+            copy.apply_to(position, self._out, self._desk.applied, now_ns)
 
     def _emit(self, effect: Any) -> None:
         self._out.append(effect)

@@ -105,7 +105,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The primary of ``term`` serves while its node holds the nodes in ``suspected`` dead."""
+    """The primary of ``term`` serves while its node holds those of the electors in ``suspected`` dead."""
 
     shard: int
     member: Member

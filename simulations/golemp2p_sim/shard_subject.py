@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from random import Random
 from typing import Any
@@ -13,8 +13,9 @@ from golemp2p_sim.faults import KINDS
 from golemp2p_sim.node import SimulatedNode, Surroundings
 from golemp2p_sim.shard_forger import rewritten
 from golemp2p_sim.shard_image import ShardImage
+from golemp2p_sim.shard_lies import lie
 from golemp2p_sim.shard_node import ShardNode, member_of
-from golemp2p_sim.shard_wire import describe, message_bytes, tampered
+from golemp2p_sim.shard_wire import describe, message_bytes
 from golemp2p_sim.units import duration_ns
 
 
@@ -25,13 +26,15 @@ class Shards:
     each shard, and loses no data. ``batch``: entries that go in one append."""
 
     name = "shard"
-    survives = frozenset(KINDS) - {"sync-dropped", "store-restored"}
+    survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "destroyed", "leave"}
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "voted", "learner-added", "voters-change")
 
     def __init__(
         self, nodes: int, *, replicas: int = 3, shards: int = 0, shuffle: str = "", batch: int = 256, rules: Rules | None = None
     ) -> None:
         self.rules, self.limits = rules or Rules(), Limits(append_entries_max=batch)
+        self._nodes = nodes
+        self._indexes: dict[bytes, int] = {}
         self.shuffle_ns = duration_ns(shuffle) if shuffle else 0
         size = min(replicas, nodes)
         size -= 1 - size % 2  # an even group survives no more than the odd one below it
@@ -53,6 +56,12 @@ class Shards:
         other.rules = replace(self.rules, **{rule: False})
         return other
 
+    def index_of(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
+        """The index of each node by key: one table for all of them."""
+        if len(self._indexes) != len(keys):
+            self._indexes = {key: index for index, key in enumerate(keys)}
+        return self._indexes
+
     def node(self, surroundings: Surroundings) -> ShardNode:
         return ShardNode(self, surroundings)
 
@@ -65,15 +74,13 @@ class Shards:
     def shard_of(self, worker: str) -> int:
         return zlib.crc32(worker.encode()) % len(self._groups)
 
-    def message_bytes(self, message: Any) -> int:
-        return message_bytes(message)
+    message_bytes = staticmethod(message_bytes)
 
     def describe(self, message: Any) -> str:
         return describe(message)
 
-    def lie(self, message: Any, dice: Random) -> Any | None:
-        """Entries tampered with, without the keys to sign them; a liar with votes and acknowledgements is more than Raft survives."""
-        return tampered(message, dice)
+    def lie(self, message: Any, dice: Random, behaviour: str) -> Any | None:
+        return lie(message, dice, behaviour, self._nodes)
 
     def rewritten(self, message: Any, *, liar: SimulatedNode, victim: SimulatedNode, disk: Any) -> Any | None:
         assert isinstance(liar, ShardNode), "a node of this subject"

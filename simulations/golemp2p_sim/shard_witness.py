@@ -48,7 +48,9 @@ class Witness:
         if replica.is_serving:
             return self._member.public_key
         primary = replica.primary
-        return None if copy.is_primary or primary == candidate or primary in replica.suspected else primary
+        if copy.is_primary or primary is None or primary == candidate or replica.suspects(primary):
+            return None
+        return primary
 
     def behind(self, copy: ShardCopy, sends: Iterable[Send]) -> tuple[Any, ...]:
         """``sends``, each with what it promises behind it."""
@@ -114,9 +116,13 @@ class Witness:
     def serving(self, copy: ShardCopy, *, begins: bool = False) -> Sequence[Serving]:
         """To be asked when serving begins, and now and then."""
         replica = copy.replica
-        if not replica.is_serving or not (begins or replica.suspected):
+        if not copy.is_primary or not replica.is_serving:
             return ()
-        return (Serving(copy.shard, self._member, replica.term, replica.configuration, replica.suspected),)
+        configuration = replica.configuration
+        suspected = tuple([key for key, _ in configuration.electors if replica.suspects(key)])
+        if not suspected and not begins:
+            return ()
+        return (Serving(copy.shard, self._member, replica.term, configuration, suspected),)
 
 
 def _configured_at(log: ReplicaLog, position: int) -> int:

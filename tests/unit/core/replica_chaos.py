@@ -35,6 +35,7 @@ WEIGHTS = {
     "change": 3,
     "hand_over": 1,
     "delete": 1,
+    "forget": 2,
     "lose_disk": 0.4,
     "damage": 0.4,
     "tamper": 0,
@@ -191,6 +192,19 @@ class Chaos:
             self.world.carry_out(self.world.nodes[name], self.world[name].compact(position))
 
         self.any(self.running(), act)
+
+    def forget(self) -> None:
+        """Whom its group has removed drops its data; at once it is a newcomer that has only its record."""
+
+        def act(name: str) -> None:
+            world = self.world
+            world.carry_out(world.nodes[name], world[name].forget())
+            while world.nodes[name].queue:
+                world.sync(name)
+            world.crash(name)
+            world.start(name)
+
+        self.any([name for name in self.running() if self.world[name].is_removed], act)
 
     def hand_over(self) -> None:
         self.with_primary(lambda name: self.world.call(name, "hand_over", key_of(self.random.choice(self.names))))

@@ -132,6 +132,9 @@ class ReplicaChecks:
     def synced(self, node: Any, write: Any) -> None:
         held = self.synced_entries.setdefault(node.member, set())
         held.update((entry.position, entry.hash) for entry in write.entries)
+        if write.is_forgotten:
+            held.clear()
+            self.bases.pop(node.member, None)
         if write.base is not None:
             held.add((write.base.position, write.base.hash))
             self.bases[node.member] = write.base.position

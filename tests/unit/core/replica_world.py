@@ -15,7 +15,7 @@ from replica_checks import ReplicaChecks
 from golemp2p.core.effects import Notice, Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
+from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, StartServing, StopServing
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.model.ids import Key
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
@@ -88,7 +88,10 @@ class Node:
         self.queue: deque[Persist] = deque()
         self.replica: Replica | None = None
         self.suspected: dict[bytes, None] = {}
-        self.must_reach: tuple[int, int] = (0, 0)  # high-water mark of a disk that was damaged
+        self.must_reach: tuple[int, int] = (
+            0,
+            0,
+        )  # high-water mark of a disk that was damaged, or of a replica that was removed
 
     @property
     def is_damaged(self) -> bool:
@@ -181,6 +184,8 @@ class World:
         """The oldest unsynced write becomes durable; what waited for it is sent."""
         node = self.nodes[name]
         persist = node.queue.popleft()
+        if persist.write.is_forgotten:
+            node.must_reach = max(node.must_reach, node.durable.record.high_water)
         node.durable.apply(persist.write)
         self.checks.synced(node, persist.write)
         for send in persist.then:
@@ -229,6 +234,15 @@ class World:
                 return
         raise AssertionError("messages never end")
 
+    def rest(self) -> None:
+        """Settle, and let time pass until no replica has anything under way."""
+        self.settle()
+        while dues := [due for node in self.nodes.values() if node.replica and (due := node.replica.next_due_ns()) is not None]:
+            self.now_ns = max(self.now_ns, min(dues))
+            for name in self.nodes:
+                self.tick(name)
+            self.settle()
+
     # -- driver
 
     def put(self, node: Node, send: Send) -> None:
@@ -255,7 +269,7 @@ class World:
             elif isinstance(effect, Notice):
                 self.notices.append((node.name, effect))
             else:
-                assert isinstance(effect, StopServing)
+                assert isinstance(effect, StopServing | Installed)
         self.checks.after(node)
 
     # -- looking

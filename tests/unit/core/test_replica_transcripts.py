@@ -78,6 +78,46 @@ def test_followers_learn_the_commit_position_with_the_next_message() -> None:
     assert world["B"].commit_position == committed
 
 
+def test_a_primary_that_falls_idle_tells_once_what_is_committed() -> None:
+    world = founded()
+    world.rest()
+    world.propose("A")
+    world.settle()
+    committed = world["A"].commit_position
+    told = world["A"].next_due_ns()
+    assert told == world.now_ns + world.limits.tell_ns
+    world.now_ns = told
+    world.tick("A")
+    assert [(message.body.entries, message.body.commit) for _, _, message in world.bag] == 2 * [((), committed)]
+    world.settle(lost=lambda message: isinstance(message.body, Append))
+    world.rest()  # lost: said again until it is known
+    assert [world[name].commit_position for name in "ABC"] == 3 * [committed]
+    assert [world[name].is_idle for name in "ABC"] == 3 * [True]
+
+
+def test_a_removed_replica_hears_of_it_forgets_the_data_and_keeps_its_record() -> None:
+    world = founded(others="D")
+    world.propose("A")
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    world.settle()
+    world.call("A", "change_members", world.members("ABD"), ())
+    world.rest()
+    assert [world[name].is_removed for name in "ABCD"] == [False, False, True, False]
+    record = world.nodes["C"].durable.record
+    world.carry_out(world.nodes["C"], world["C"].forget())
+    world.sync("C")
+    durable = world.nodes["C"].durable
+    assert (durable.entries, durable.history) == ([], {})
+    assert durable.record.high_water == record.high_water > (0, 0)
+    world.crash("C")
+    world.start("C")
+    assert world["C"].is_damaged
+    world.call("A", "change_members", world.members("ABD"), world.members("C"))
+    world.rest()
+    assert not world["C"].is_damaged
+    assert world["C"].log.last == world["A"].log.last
+
+
 def test_failover_keeps_what_was_acknowledged() -> None:
     world = founded()
     world.propose("A")
@@ -136,6 +176,8 @@ def test_a_primary_without_majority_stops_and_goes_on_when_it_is_back() -> None:
     with pytest.raises(InvalidState):
         world.propose("A")
     world.trust("A", "C")
+    assert not world["A"].is_serving  # somebody else may have been elected meanwhile
+    world.settle()
     assert world["A"].is_serving
 
 
@@ -243,7 +285,7 @@ def test_a_lost_disk_makes_another_member() -> None:
     world.settle()
     assert world["A"].commit_position == committed
     world.trust("A", "C")
-    world.settle()
+    world.rest()
     assert world["A"].commit_position == committed + 1
     voters = world["A"].configuration.voters
     assert world["A"].is_idle  # nothing is sent to a store that is gone
@@ -492,7 +534,7 @@ def test_what_is_lost_is_sent_again_until_answered() -> None:
     world.tick("A")
     assert kinds(world) == ["Append", "Append"]
     assert world["A"].next_due_ns() - first == 2 * world.limits.retry_ns
-    world.settle()
+    world.rest()
     assert world["A"].is_idle
     assert world["B"].log.last_hash == world["A"].log.last_hash
 

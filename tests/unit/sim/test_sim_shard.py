@@ -44,6 +44,9 @@ RULES = {
 }
 """Rule that is off -> scenario, the judge that notices it, within so many seeds of 30 seconds."""
 
+ELSEWHERE = {"record_outlives_removal"}
+"""Nobody forgets a shard here, though voters move away: tests/unit/core/test_replica_chaos.py."""
+
 OUTCOMES = {
     "up_to_date_vote": {"one-entry-per-position", "answered-is-kept", "progress", "nothing-raises"},
     "durable_before_ack": {"one-entry-per-position", "answered-is-kept", "convergence"},
@@ -105,7 +108,7 @@ def test_beyond_the_promise_it_stops_and_never_diverges(seed: int) -> None:
 
 
 def test_every_rule_has_its_mutant() -> None:
-    assert set(RULES) == set(Shards.rule_names())
+    assert set(RULES) | ELSEWHERE == set(Shards.rule_names())
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -129,19 +132,19 @@ def test_a_broken_core_is_caught_by_its_outcomes(rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "name", "seeds", "judge"),
+    ("rule", "name", "seeds", "judges"),
     [
-        ("joint_consensus", "moving-voters", 20, "one-entry-per-position"),
-        ("vote_once", "stormy-elections", 10, "convergence"),
-        ("truncate_only_uncommitted", "rewritten-history", 2, "nothing-raises"),
+        ("joint_consensus", "moving-voters", 20, {"one-entry-per-position"}),
+        ("vote_once", "stormy-elections", 10, {"convergence", "progress"}),
+        ("truncate_only_uncommitted", "rewritten-history", 2, {"nothing-raises"}),
     ],
 )
-def test_what_a_broken_rule_leads_to(rule: str, name: str, seeds: int, judge: str) -> None:
+def test_what_a_broken_rule_leads_to(rule: str, name: str, seeds: int, judges: set[str]) -> None:
     scenario = load(name).changed(subject="shard")
     for seed in range(seeds):
         violations = run_case(scenario.case(seed, mutation=rule), rules=False).violations
         if violations:
-            assert judge in {violation.checker for violation in violations}
+            assert judges & {violation.checker for violation in violations}
             return
     pytest.fail(f"no seed of {seeds} noticed that {rule} is off")
 
