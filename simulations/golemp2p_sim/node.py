@@ -9,7 +9,7 @@ Times given to a node are its own monotonic clock, which may run fast or slow an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -118,6 +118,17 @@ class Invoked:
     worker: str
     operation: tuple[Any, ...]
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A vote has just left (S1). ``voter`` has one in ``term``, and gives it to ``candidate``; ``is_durable`` looks at its disk."""
+
+    shard: int
+    voter: Hashable
+    term: int
+    candidate: Hashable
+    is_durable: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,4 +309,13 @@ class MovingSubject(Subject, Protocol):
         """The voters of every shard by node index, as they stand now: by whoever knows best, running node or disk
         (``world.hosts[i].node``, ``.disk.image``). ``()``: a shard without any. While a change of voters is under way the old ones,
         and the new ones as one more group behind the last shard."""
+        ...
+
+
+@runtime_checkable
+class Forger(Protocol):
+    """A subject whose liars know more of their victims than what they say to them."""
+
+    def rewritten(self, message: Any, *, liar: SimulatedNode, victim: SimulatedNode, disk: Image) -> Any | None:
+        """What ``liar`` might say to ``victim``, whose disk is given, instead of ``message``: so that it gives up what is committed."""
         ...

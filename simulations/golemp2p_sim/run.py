@@ -13,7 +13,10 @@ from golemp2p_sim.checkers import Checker, End
 from golemp2p_sim.checkers.agreement import AnsweredIsCommitted, OneEntryPerPosition, OnePrimaryPerTerm
 from golemp2p_sim.checkers.ends import BoundedQueues, Convergence, Progress, divergence
 from golemp2p_sim.checkers.linearizability import Linearizability
+from golemp2p_sim.checkers.logs import Logs
 from golemp2p_sim.checkers.once import ExactlyOnce
+from golemp2p_sim.checkers.quorums import Quorums
+from golemp2p_sim.checkers.votes import Votes
 from golemp2p_sim.history import History
 from golemp2p_sim.injector import Injector
 from golemp2p_sim.node import Answered, Invoked
@@ -32,9 +35,10 @@ QUIET_AFTER_STOP_NS = 10 * S
 
 
 class Run:
-    """One case under way; ``extra`` judges join the standing ones."""
+    """One case under way; ``extra`` judges join the standing ones. Without ``rules``, only outcomes are judged: what was committed,
+    answered and served; not what each replica did for it."""
 
-    def __init__(self, case: Case, *, keep_lines: bool = False, extra: Sequence[Checker] = ()) -> None:
+    def __init__(self, case: Case, *, keep_lines: bool = False, extra: Sequence[Checker] = (), rules: bool = True) -> None:
         self.case = case
         nodes = case.options.nodes
         subject = make_subject(case.subject, nodes, case.mutation, dict(case.parameters))
@@ -44,9 +48,11 @@ class Run:
         self.history = History()
         self.positions, self.primaries = OneEntryPerPosition(), OnePrimaryPerTerm()
         self.queues, self.orders = BoundedQueues(), Linearizability()
+        votes = Votes()
+        inside: list[Checker] = [votes, Logs(votes), Quorums()]
         self.checkers: list[Checker] = [
             self.positions, ExactlyOnce(), AnsweredIsCommitted(self.positions), self.queues, self.orders,
-            Progress(), Convergence(), self.primaries, *extra,
+            Progress(), Convergence(), self.primaries, *(inside if rules else ()), *extra,
         ]  # fmt: skip
         for checker in self.checkers:
             checker.watch(self.world)
@@ -151,12 +157,12 @@ class Run:
         )
 
 
-def run_case(case: Case, *, keep_lines: bool = False) -> Result:
-    """Play ``case`` to its end."""
+def run_case(case: Case, *, keep_lines: bool = False, rules: bool = True) -> Result:
+    """Play ``case`` to its end. ``rules`` as for ``Run``."""
     collecting = gc.isenabled()
     gc.disable()  # a run makes few cycles, and looking for them takes a tenth of the time
     try:
-        return Run(case, keep_lines=keep_lines).play()
+        return Run(case, keep_lines=keep_lines, rules=rules).play()
     finally:
         if collecting:
             gc.enable()

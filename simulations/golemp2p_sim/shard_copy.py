@@ -21,7 +21,8 @@ Applied = Callable[["ShardCopy", Entry, int, tuple[int, Any], str], None]
 class ShardCopy:
     """``applied``: the entries up to here are in ``state``; at least the core's commit position. ``campaign_ns``: when this node
     wants to take over, ``None`` while the shard is led. ``served_term``: the newest in which it served. ``whole``: a configuration
-    whose voters have the stores that it names, as far as their nodes said. ``is_primary``: as of the core's last event."""
+    whose voters have the stores that it names, as far as their nodes said. ``is_primary``: as of the core's last event.
+    ``is_outside``: a primary says that this node has no vote any more."""
 
     shard: int
     replica: Replica
@@ -30,12 +31,22 @@ class ShardCopy:
     applied: int = 0
     campaign_ns: int | None = None
     served_term: int = 0
+    is_outside: bool = False
     is_primary: bool = False
     whole: Configuration | None = None
 
     @property
     def is_voter(self) -> bool:
         return self.key in [voter.public_key for voter in self.replica.configuration.voters] and not self.replica.log.is_blank
+
+    def electors(self) -> list[bytes]:
+        """Keys of the nodes that may become primary: also those that leave by a change which is not committed here. Nobody else may
+        have a log that is far enough (Ongaro's thesis, 4.2.2)."""
+        log = self.replica.log
+        members = log.configuration.electors
+        if log.configuration_position > log.commit:
+            members += log.configuration_before.electors
+        return list(dict.fromkeys(member.public_key for member in members))
 
     def apply_to(self, position: int, out: list[Any], applied: Applied, now_ns: int) -> None:
         """Everything up to ``position`` is committed: run it. ``applied`` is told of each entry, its result and derived key."""

@@ -40,11 +40,13 @@ DECODED_MAX = 20_000
 @light_dataclass(frozen=True, slots=True)
 class Alive:
     """Every node says so to those it shares shards with. ``life``: new with each start. ``leads``: (shard, commit position, hash
-    there) of what it is primary of, so that followers of an idle shard learn what is committed."""
+    there) of what it is primary of, so that followers of an idle shard learn what is committed. ``strange``: those of them in
+    which the one it is told has no vote, so that one who was away learns that it was replaced."""
 
     store_id: bytes
     life: int
     leads: tuple[tuple[int, int, bytes], ...]
+    strange: tuple[int, ...] = ()
 
 
 def _hashed(kind: bytes, *parts: bytes) -> bytes:

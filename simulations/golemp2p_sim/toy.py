@@ -76,6 +76,7 @@ class ToyNode:
             members = self._toy.groups()[shard]
             replica = ToyReplica(shard, self._me, members, keys=self._keys, dice=self._dice, rules=self._rules)
             replica.sound = not self._lost and shard not in rotten
+            replica.disk = image.records
             self._replicas[shard] = replica
             if replica.sound:
                 replica.recover(records.get(shard, ()), now_ns)
