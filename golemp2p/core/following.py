@@ -73,8 +73,9 @@ class Following:
             self._violated(primary, body, broken)
             return
         end = max(expected - 1, body.previous_position + len(body.entries))
-        self.acknowledge(primary, end, **changes)
-        state.commit(min(body.commit, end))
+        commit = min(body.commit, end)
+        self.acknowledge(primary, end, commit, **changes)
+        state.commit(commit)
 
     def _is_held(self, entry: Entry) -> bool:
         held = self._state.log.entry(entry.position)
@@ -91,10 +92,12 @@ class Following:
                 return "equivocation"
         return violation(entry, log, state.notary, state.rules)
 
-    def acknowledge(self, primary: bytes, position: int, **changes: Any) -> None:
-        """Make ``changes`` durable, then say that everything up to ``position`` is."""
+    def acknowledge(self, primary: bytes, position: int, commit: int, **changes: Any) -> None:
+        """Make ``changes`` durable, then say that everything up to ``position`` is, and that what is committed up to ``commit`` is
+        known to be."""
         state = self._state
-        answer = state.sending(primary, Appended(position, None, state.log.last_position, state.abstains))
+        known = max(commit, state.log.commit)
+        answer = state.sending(primary, Appended(position, None, state.log.last_position, state.abstains, known))
         if not changes and state.durable_position >= min(position, state.log.last_position):
             state.effects.append(answer)
         elif state.rules.durable_before_ack:
@@ -104,7 +107,8 @@ class Following:
             state.effects.append(answer)
 
     def _refuse(self, primary: bytes, body: Append, refusal: Refusal, hint: int) -> None:
-        self._state.send(primary, Appended(body.previous_position, refusal, hint, self._state.abstains))
+        state = self._state
+        state.send(primary, Appended(body.previous_position, refusal, hint, state.abstains, state.log.commit))
 
     def _violated(self, primary: bytes, body: Append, reason: str) -> None:
         self._state.notice("protocol-violation", peer=primary, reason=reason, position=body.previous_position)

@@ -4,8 +4,10 @@
                                      SERVING --hand_over(target)--> stopped --target up to date--> TakeOver
 
 Raft 5.3, 5.4.2; thesis 3.10 (leadership transfer), 4.3 (joint consensus), 10.2.1 (own disk in parallel with the followers') and
-10.2.2 (pipelining). **Where it differs:** no heartbeats; followers learn the commit position with the next message. A timer runs
-only while something sent is unanswered by a peer that is held alive. What cannot be sent to a suspected peer waits for ``peer_alive``.
+10.2.2 (pipelining). **Where it differs:** no heartbeats; followers learn the commit position with the next append, and when there is
+none for a moment, by an empty one: then they say that they know, and nobody says anything any more. A timer runs only while
+something sent is unanswered, or something committed untold, by a peer that is held alive; what cannot be sent to a suspected peer waits
+for ``peer_alive``. A primary that had lost its majority commits an entry before it serves again: another may have been elected.
 """
 
 from __future__ import annotations
@@ -18,18 +20,21 @@ from golemp2p.core.replica_effects import StartServing, StopServing
 from golemp2p.core.replica_state import ReplicaState
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import Append, Appended, Offer, TakeOver
-from golemp2p.model.replication import Branch, Configuration, Content, Election, Entry, LogSegment, Member
+from golemp2p.model.replication import Branch, Configuration, Content, Election, Entry, LogSegment, Member, NoOp
+
+UNTOLD_MAX = 8
+"""Removed members that are still to be told so: as many as one change removes, and some to spare."""
 
 
 class Leading:
     """``is_serving``: guests may run and answer. ``progress``: of every other member."""
 
-    __slots__ = ("_flushed", "_opened_at", "_state", "_transfer", "_transfer_due_ns", "is_serving", "progress")
+    __slots__ = ("_in_doubt", "_opened_at", "_state", "_transfer", "_transfer_due_ns", "is_serving", "progress")
 
     def __init__(self, state: ReplicaState) -> None:
         self._state = state
-        self._flushed = state.log.last_position
         self._opened_at = state.log.last_position + 1
+        self._in_doubt = False  # the majority was lost since the entry at _opened_at
         self._transfer: Member | None = None
         self._transfer_due_ns = 0
         self.is_serving = False
@@ -73,12 +78,14 @@ class Leading:
         return position
 
     def _track(self) -> None:
-        """Follow the members of the newest configuration; and until it is committed, those whom it removes."""
+        """Follow the members of the newest configuration; and those whom it removes, until they know that it is committed."""
         state = self._state
         log = state.log
         members = log.configuration.members
         if log.configuration_position > log.commit:
-            members = tuple(dict.fromkeys(members + log.configuration_before.members))
+            members += log.configuration_before.members
+        untold = [member for member, progress in self.progress.items() if self._is_untold(progress)]
+        members = tuple(dict.fromkeys((*members, *untold[-UNTOLD_MAX:])))
         delay_ns = state.limits.retry_ns
         myself = state.known_as(log.configuration, state.me)
         self.progress = {
@@ -87,12 +94,15 @@ class Leading:
             if member != myself
         }
 
+    def _is_untold(self, progress: Progress) -> bool:
+        return progress.match > 0 and not progress.is_gone and progress.commit < self._state.log.configuration_position
+
     def flush(self, now_ns: int) -> None:
         """Ship everything queued: one durable write here, one append per follower, as far as their windows go."""
-        log = self._state.log
-        if log.last_position > self._flushed:
-            self._state.persist(entries=tuple(log.between(self._flushed + 1, log.last_position + 1)))
-            self._flushed = log.last_position
+        state = self._state
+        log = state.log
+        if log.last_position > state.written_position:
+            state.persist(entries=tuple(log.between(state.written_position + 1, log.last_position + 1)))
         for member, progress in self.progress.items():
             self._ship(member, progress, now_ns)
 
@@ -110,9 +120,10 @@ class Leading:
                 progress.arm(now_ns)
             return
         window = 1 if progress.probing else limits.appends_in_flight_max
-        while progress.next <= self._flushed and len(progress.in_flight) < window:
+        while progress.next <= state.written_position and len(progress.in_flight) < window:
             first = progress.next
-            entries = log.stretch(first, min(limits.append_entries_max, self._flushed + 1 - first), limits.append_bytes_max)
+            count = min(limits.append_entries_max, state.written_position + 1 - first)
+            entries = log.stretch(first, count, limits.append_bytes_max)
             self._send(member, first - 1, entries)
             progress.sent(first, first + len(entries) - 1, now_ns)
 
@@ -131,14 +142,38 @@ class Leading:
         if progress is None or answer.position > state.log.last_position:
             return  # nobody holds more of a term than its primary
         progress.damaged = answer.damaged
+        progress.commit = answer.commit
         if answer.refusal is None:
             progress.accepted(answer.position, now_ns, state.limits.retry_ns)
         else:
             progress.refused(answer)
         self.advance(now_ns)
-        if state.leading is self:
+        if state.leading is not self:
+            return
+        if member not in state.log.configuration.members and not self._is_untold(progress):
+            self._track()
+        else:
             self._ship(member, progress, now_ns)
-            self._take_over()
+            self._remind(member, progress, now_ns)
+        self._take_over()
+
+    def outran(self, member: Member) -> None:
+        """A removed member is in a higher term, which it reached in vain: it listens no more, so it is told nothing."""
+        progress = self.progress.get(member)
+        if progress is not None:
+            progress.is_gone = True
+            self._track()
+
+    def _owes(self, member: Member, progress: Progress) -> bool:
+        """Whether this follower is to be told what is committed."""
+        log = self._state.log
+        is_behind = progress.commit < log.commit and progress.match > 0 and log.base.position < progress.next
+        return is_behind and not progress.is_gone and member.public_key not in self._state.suspected
+
+    def _remind(self, member: Member, progress: Progress, now_ns: int) -> None:
+        """If nothing is under way that tells it what is committed, tell it in a moment."""
+        if progress.due_ns is None and self._owes(member, progress):
+            progress.due_ns = now_ns + self._state.limits.tell_ns
 
     def _note_store(self, member: Member) -> None:
         """A node has one store at a time: whatever it had under another id is lost (S9)."""
@@ -165,6 +200,8 @@ class Leading:
         has_configuration = (is_new or log.configuration.is_joint) and log.configuration_position <= position
         state.commit(position)
         self._refresh("")
+        for member, progress in self.progress.items():
+            self._remind(member, progress, now_ns)
         if has_configuration:
             self._configured(now_ns)
 
@@ -180,6 +217,7 @@ class Leading:
             if not progress.wants_base and progress.next > log.base.position:
                 self._send(member, progress.next - 1, ())
         self._track()
+        self._confirm(now_ns)
         if not state.is_elector:
             heir = max(log.configuration.voters, key=lambda voter: self.progress[voter].match)
             state.send(heir.public_key, TakeOver())
@@ -192,12 +230,20 @@ class Leading:
         state = self._state
         is_open = state.log.commit >= self._opened_at or not state.rules.serve_after_election_commit
         has_majority = state.has_live_majority() or not state.rules.stop_without_majority
-        may_serve = is_open and has_majority and self._transfer is None
+        self._in_doubt = self._in_doubt or not has_majority
+        may_serve = is_open and not self._in_doubt and self._transfer is None
         if may_serve and not self.is_serving:
             state.effects.append(StartServing(state.shard, state.term))
         elif self.is_serving and not may_serve:
             state.effects.append(StopServing(state.shard, reason))
         self.is_serving = may_serve
+
+    def _confirm(self, now_ns: int) -> None:
+        """The majority is back: commit an entry before serving again, since another primary may have been elected meanwhile."""
+        if self._in_doubt and self._state.has_live_majority():
+            self._in_doubt = False
+            self._opened_at = self.add(NoOp())
+            self.flush(now_ns)
 
     def liveness_changed(self, peer: bytes, now_ns: int) -> None:
         """``peer`` was just suspected, or is alive (again): then what was under way to it counts as lost."""
@@ -206,7 +252,10 @@ class Leading:
             if member.public_key == peer:
                 progress.rewind()
                 progress.delay_ns = self._state.limits.retry_ns
+                progress.commit = 0  # it may have started anew: then it knows neither that nor who is primary
                 self._ship(member, progress, now_ns)
+                self._remind(member, progress, now_ns)
+        self._confirm(now_ns)
 
     def end(self, reason: str) -> None:
         if self.is_serving:
@@ -285,7 +334,11 @@ class Leading:
             self._transfer = None
             self._refresh("")
         for member, progress in self.progress.items():
-            if progress.due_ns is not None and now_ns >= progress.due_ns:
+            due_ns = progress.due_ns
+            if due_ns is not None and now_ns >= due_ns:
                 progress.rewind()
                 progress.delay_ns = min(2 * progress.delay_ns, limits.retry_max_ns)
                 self._ship(member, progress, now_ns)
+                if progress.due_ns is None and self._owes(member, progress):
+                    self._send(member, progress.next - 1, ())
+                    progress.arm(now_ns)

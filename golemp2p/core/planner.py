@@ -78,8 +78,9 @@ Step = ProposeConfiguration | HandOver
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What planning needs to know of the mesh at one moment. ``present``, ``gone`` (for good: dead long enough, left, removed or
-    unknown) and the rest (dead, but not long enough) are disjoint. ``departed``: those of ``gone`` that will not return."""
+    """What planning needs to know of the mesh at one moment. ``present`` (they take replicas), ``gone`` (for good: dead long enough,
+    draining, left, removed or unknown) and the rest (dead, but not long enough) are disjoint. ``departed``: those of ``gone`` that
+    will not return. ``known``: members that neither left nor are draining."""
 
     own: bytes
     present: dict[bytes, Place]
@@ -107,7 +108,8 @@ def next_step(view: ShardView, target: Sequence[bytes], about: Situation) -> Ste
     voters = _wanted_voters(view, target, about)
     if about.own not in voters:
         heirs = [key for key in voters if key in view.voters and key in about.present]
-        return HandOver(view.shard, heirs[0]) if heirs else None
+        if heirs:
+            return HandOver(view.shard, heirs[0])
     newcomers = [key for key in voters if key not in view.voters]
     if newcomers and view.caught_up.issuperset(newcomers) and set(view.learners).issuperset(newcomers):
         return ProposeConfiguration(view.shard, tuple(voters), tuple(key for key in view.learners if key not in voters))
@@ -194,7 +196,7 @@ class Planner:
         present = {
             key: Place(key, member.record.weight, member.record.domain)
             for key, member in self._members.items()
-            if member.is_present
+            if member.is_present and member.record.weight
         }
         if present != self._present:
             self._present = present
@@ -214,12 +216,17 @@ class Planner:
         self._views.pop(shard, None)
         self._waiting.pop(shard, None)
 
+    def target(self, shard: int) -> tuple[bytes, ...]:
+        """Public keys of the members that should hold ``shard``, the preferred primary first."""
+        self._compute_targets()
+        return self._target(shard)
+
     def next_due_ns(self) -> int | None:
         return self._due_ns if self._views else None
 
     def on_time(self, now_ns: int) -> list[Effect]:
         """Propose what can be proposed now."""
-        if not self._views or self._own not in self._present:
+        if not self._views or not self._present:
             self._due_ns = None
             return []
         about = self._situation(now_ns)
@@ -240,17 +247,20 @@ class Planner:
     def _situation(self, now_ns: int) -> Situation:
         deadline_ns = now_ns - self._profile.repair_after_ns
         dead = [m for m in self._members.values() if m.status is Status.DEAD]
-        if self._targets is None and len(self._present) <= self._profile.members_full_max:
-            self._targets = self._compute(list(self._present.values()), self._shards_count, self._profile.replicas)
+        self._compute_targets()
         return Situation(
             own=self._own,
             present=self._present,
-            known=frozenset(key for key, member in self._members.items() if member.status < Status.LEFT),
+            known=frozenset(k for k, m in self._members.items() if m.status < Status.LEFT and m.record.weight),
             dead=frozenset(member.public_key for member in dead if member.since_ns > deadline_ns),
             settled=now_ns - self._changed_ns >= self._profile.settle_ns,
             profile=self._profile,
             full=frozenset() if self._targets is None else self._targets.full,
         )
+
+    def _compute_targets(self) -> None:
+        if self._targets is None and len(self._present) <= self._profile.members_full_max:
+            self._targets = self._compute(list(self._present.values()), self._shards_count, self._profile.replicas)
 
     def _target(self, shard: int) -> tuple[bytes, ...]:
         if self._targets is not None:

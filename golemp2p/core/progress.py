@@ -19,12 +19,14 @@ from golemp2p.model.messages_shard import Appended, Refusal
 class Progress:
     """``in_flight``: (first, last) positions of each unanswered append, oldest first. ``due_ns``: when to send again what nobody
     answered; ``None`` while nothing is under way. ``damaged``: it has the entries but must not be counted (S9).
-    ``is_gone``: its node answers with another store, so nothing is sent to this one any more."""
+    ``is_gone``: its node answers with another store, so nothing is sent to this one any more. ``commit``: how far it knows the log
+    to be committed."""
 
     next: int
     delay_ns: int
     wants_base: bool = False
     match: int = 0
+    commit: int = 0
     probing: bool = True
     damaged: bool = False
     is_gone: bool = False
@@ -33,9 +35,10 @@ class Progress:
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)
 
     def sent(self, first: int, last: int, now_ns: int) -> None:
+        if not self.in_flight:
+            self.due_ns = now_ns + self.delay_ns
         self.in_flight.append((first, last))
         self.next = last + 1
-        self.arm(now_ns)
 
     def arm(self, now_ns: int) -> None:
         if self.due_ns is None:

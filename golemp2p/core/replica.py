@@ -27,6 +27,7 @@ from golemp2p.core.following import Following
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.core.replica_source import Source
@@ -50,7 +51,7 @@ from golemp2p.model.messages_shard import (
     TakeOver,
     Voted,
 )
-from golemp2p.model.replication import Branch, Configuration, Deletion, Entry, Head, LogSegment, Member, NoOp
+from golemp2p.model.replication import BLANK_BASE, Branch, Configuration, Deletion, Entry, Head, LogSegment, Member, NoOp
 
 DEFAULT_RULES = Rules()
 DEFAULT_LIMITS = Limits()
@@ -105,7 +106,7 @@ class Replica:
         body = message.body
         match body:
             case Append() | TakeOver() | Offer():
-                self._heard_primary(sender, message, now_ns)
+                self._heard_primary(sender, message, body, now_ns)
             case RequestVote():
                 self._voting.requested(Member(sender, message.store_id), message.term, body)
             case _:
@@ -145,7 +146,30 @@ class Replica:
             state.leading.liveness_changed(peer, now_ns)
         elif state.abstains and not state.log.is_blank:
             last = state.log.last_position
-            state.send(peer, Appended(last, Refusal.DAMAGED, last, True))  # if it is the primary, it repairs this replica
+            state.send(peer, Appended(last, Refusal.DAMAGED, last, True, state.log.commit))  # a primary repairs this replica
+        return self._taken()
+
+    def disown(self, peer: bytes) -> None:
+        """``peer`` is not what it was (its store is another one): if this replica held it for the primary, it knows of none now."""
+        state = self._state
+        if state.primary == peer and state.leading is None:
+            state.primary = None
+
+    def ask_primary(self) -> list[Effect]:
+        """Ask whom this replica holds for the primary whether it is."""
+        state = self._state
+        if state.primary is not None and state.leading is None:
+            state.send(state.primary, AskPrimary())
+        return self._taken()
+
+    def resign(self) -> list[Effect]:
+        """Tell the electors that this replica, which cannot campaign, does not lead: they may hold it for the primary of this term from
+        before a restart."""
+        state = self._state
+        if state.leading is None and not state.log.is_blank:
+            for member in state.log.configuration.electors:
+                if member.public_key != state.me.public_key:
+                    state.send(member.public_key, Resigned(state.term))
         return self._taken()
 
     def repair(self, source: bytes, now_ns: int) -> list[Effect]:
@@ -172,6 +196,19 @@ class Replica:
     def compact(self, position: int) -> list[Effect]:
         """Keep of the entries up to ``position`` (at most the commit position) only the heads of the logs."""
         self._compact(min(position, self._state.log.commit, self._state.durable_position))
+        return self._taken()
+
+    def forget(self) -> list[Effect]:
+        """The shard's data goes, after its members have removed this replica (``is_removed``). The record stays: should it be taken in
+        again under the same store id, it abstains until it holds what it once acknowledged (S9). Else it could vote for a candidate of
+        the old configuration that lacks what was committed without it. Nothing else may be called afterwards."""
+        state = self._state
+        assert self.is_removed, "a replica that its group has removed"
+        state.step_down("removed")
+        if not state.rules.record_outlives_removal:
+            state.term, state.voted_for, state.high_water = 0, None, (0, 0)
+            state.install(BLANK_BASE, {})
+        state.persist(is_forgotten=True)
         return self._taken()
 
     def next_due_ns(self) -> int | None:
@@ -279,9 +316,35 @@ class Replica:
         return self._state.damaged
 
     @property
+    def can_vote(self) -> bool:
+        """Whether it is an elector that holds all it ever acknowledged."""
+        return self._state.is_elector and not self._state.abstains
+
+    @property
+    def wants_repair(self) -> bool:
+        """Whether ``repair`` should be called, with a source that is alive."""
+        return bool(self._state.damaged_logs) and not self._catch_up.is_under_way
+
+    @property
+    def record(self) -> ReplicaRecord:
+        """What outlives the replica when its group has removed it."""
+        state = self._state
+        return ReplicaRecord(state.term, state.voted_for, 0, state.high_water)
+
+    @property
     def is_idle(self) -> bool:
         """Nothing under way: no timer, no message, no write."""
         return self.next_due_ns() is None and self._state.durable_position == self._state.log.last_position
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether a committed configuration has no place for this replica, which had one in one it held before (a newcomer may
+        hold older ones than the one that names it); or a quorum of the others told it so when it campaigned."""
+        log = self._state.log
+        if self._state.outcast:
+            return True
+        is_last = not log.is_blank and log.configuration_position <= log.commit and not self._is_in(log.configuration)
+        return is_last and any(map(self._is_in, log.configurations))
 
     @property
     def commit_position(self) -> int:
@@ -296,9 +359,8 @@ class Replica:
     def configuration(self) -> Configuration:
         return self._state.log.configuration
 
-    @property
-    def suspected(self) -> tuple[bytes, ...]:
-        return tuple(self._state.suspected)
+    def suspects(self, peer: bytes) -> bool:
+        return peer in self._state.suspected
 
     def head(self, log: Key) -> Head | None:
         """Where ``log`` ends, with everything queued: what the next segment must continue."""
@@ -309,6 +371,9 @@ class Replica:
         return self._state.log.heads.head(log, at=self._state.log.commit)
 
     # -- inside
+
+    def _is_in(self, configuration: Configuration) -> bool:
+        return self._state.known_as(configuration, self._state.me) in configuration.members
 
     def _taken(self) -> list[Effect]:
         effects, self._state.effects = self._state.effects, []
@@ -326,16 +391,13 @@ class Replica:
             raise InvalidState("this replica does not serve the shard")
         return leading
 
-    def _heard_primary(self, sender: bytes, message: ShardMessage, now_ns: int) -> None:
+    def _heard_primary(self, sender: bytes, message: ShardMessage, body: Append | Offer | TakeOver, now_ns: int) -> None:
         """What only the primary of a term sends."""
         state = self._state
-        body = message.body
         if message.term < state.term:
-            if isinstance(body, Append):
-                state.send(sender, Appended(body.previous_position, Refusal.OLD_TERM, 0, state.abstains))
+            state.send(sender, Appended(_position_of(body), Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
             return
         if message.term > state.term:
-            self._catch_up.cancel()
             state.adopt(message.term, "higher-term")
         if state.primary not in (None, sender):
             state.notice("protocol-violation", peer=sender, reason="second-primary")
@@ -364,6 +426,8 @@ class Replica:
                 leading.appended(member, body, now_ns)
             case Voted():
                 self._voting.voted(member, message, body, now_ns)
+            case Appended() if leading is not None and message.term > state.term:
+                leading.outran(member)
             case AskPrimary():
                 if leading is None or message.term != state.term:
                     state.send(member.public_key, Resigned(message.term))
@@ -380,6 +444,17 @@ class Replica:
                 self._catch_up.segments(member.public_key, body, now_ns)
             case _:
                 pass
+
+
+def _position_of(body: Append | Offer | TakeOver) -> int:
+    """The position that an answer to ``body`` is about."""
+    match body:
+        case Append():
+            return body.previous_position
+        case Offer():
+            return body.base.position
+        case TakeOver():
+            return 0
 
 
 def _intact(durable: ReplicaDurable, notary: Notary) -> list[Entry]:

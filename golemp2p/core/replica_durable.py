@@ -50,6 +50,9 @@ class ReplicaDurable:
         elif write.base is not None:
             self._compact(write.base, write.heads)
         self.entries.extend(write.entries)
+        if write.is_forgotten:
+            self.base, self.heads, self.entries, self.history, self.staged = BLANK_BASE, {}, [], {}, {}
+            self.damaged_logs = ()
 
     def read(self, log: Key, *, at: int | None = None) -> list[LogSegment]:
         """The durable segments of ``log`` as of the entry at position ``at``; ``None``: as of the last, committed or not."""

@@ -31,6 +31,7 @@ class ReplicaWrite:
       these logs is wrong, they start anew.
     * ``repaired``: logs whose damaged segments are replaced by what was fetched.
     * ``entries`` are added to the shard's log.
+    * ``is_forgotten``: everything but the record goes: the replica is no member any more.
     """
 
     shard: int
@@ -44,6 +45,7 @@ class ReplicaWrite:
     fetched: tuple[LogSegment, ...] = ()
     repaired: tuple[Key, ...] = ()
     entries: tuple[Entry, ...] = ()
+    is_forgotten: bool = False
 
 
 @light_dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ class Committed:
 
     shard: int
     entries: tuple[Entry, ...]
+
+
+@light_dataclass(frozen=True, slots=True)
+class Installed:
+    """The replica starts over from somebody's base at ``position``: what the logs hold as of it is to be applied anew, from storage,
+    once the write given just before is durable; ``Committed`` goes on after it."""
+
+    shard: int
+    position: int
 
 
 @light_dataclass(frozen=True, slots=True)

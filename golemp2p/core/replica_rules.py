@@ -24,6 +24,7 @@ class Rules:
     new_term_after_restart: bool = True  # S7
     joint_consensus: bool = True  # S8
     learner_before_voter: bool = True  # S8
+    record_outlives_removal: bool = True  # S9
     store_id_identity: bool = True  # S9
     damaged_replica_abstains: bool = True  # S9
     stop_without_majority: bool = True  # S10
@@ -39,6 +40,7 @@ class Limits:
     manifest_page_max: int = 1024  # heads: some 64 KiB
     fetches_in_flight_max: int = 8
     retry_ns: int = 200 * MILLISECOND_NS  # first resend of what nobody answered; doubles up to the next
+    tell_ns: int = 1_000 * MILLISECOND_NS  # a follower that nothing is sent to hears after this what is committed
     retry_max_ns: int = 2_000 * MILLISECOND_NS
     campaign_tries_max: int = 4
     catch_up_tries_max: int = 8  # in a row without an answer; the primary's next offer, or the next repair, starts again

@@ -45,7 +45,8 @@ class NodeRecord:
     """A node's word about itself. A higher ``incarnation`` replaces a lower one.
 
     ``public_key``: 32 bytes; ``store_id``: 16 bytes, new when a store lost data (S9); ``addresses``: ``host:port``, best first;
-    ``weight``: capacity relative to others, 1 to ``WEIGHT_MAX``; ``domain``: failure domain, "" if none is known (then the node is
+    ``weight``: capacity relative to others, up to ``WEIGHT_MAX``, 0 while it is draining: it takes no replicas, and gives its own
+    away; ``domain``: failure domain, "" if none is known (then the node is
     one by itself); ``left``: the node's farewell; ``admission``: why it may be here, up to ``ADMISSION_BYTES_MAX``; ``signature``:
     the node's own, over everything before it (``wire.messages_membership.record_bytes``), empty while unsigned.
     """

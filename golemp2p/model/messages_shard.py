@@ -86,13 +86,15 @@ class Appended:
     """Without ``refusal``: everything up to ``position`` is as the primary has it, and durable. With: ``position`` is the
     ``previous_position`` that was refused, and ``hint`` the last position that might match.
 
-    ``damaged``: durable, but must not be counted: this replica lost entries that it acknowledged before.
+    ``damaged``: durable, but must not be counted: this replica lost entries that it acknowledged before. ``commit``: how far this
+    replica knows the log to be committed.
     """
 
     position: int
     refusal: Refusal | None
     hint: int
     damaged: bool
+    commit: int
 
 
 @light_dataclass(frozen=True, slots=True)

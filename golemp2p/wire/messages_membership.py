@@ -30,7 +30,7 @@ NODE_RECORD = s.record(
     PUBLIC_KEY,
     s.exact_bytes(m.STORE_ID_BYTES),
     s.array(s.short_text(m.ADDRESS_BYTES_MAX), m.ADDRESSES_MAX),
-    s.natural(m.WEIGHT_MAX, lowest=1),
+    s.natural(m.WEIGHT_MAX),
     s.short_text(m.DOMAIN_BYTES_MAX),
     INCARNATION,
     s.flag(),

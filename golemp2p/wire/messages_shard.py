@@ -118,7 +118,7 @@ _BODY = s.union(
     ),
     (1, msg.Voted, s.record(msg.Voted, _NUMBER, s.flag(), _REFUSAL, _NO_SIGNATURE_OR_SIGNATURE)),
     (2, msg.Append, _converted(_APPEND_PARTS, _append_parts, _append_of)),
-    (3, msg.Appended, s.record(msg.Appended, _NUMBER, _REFUSAL, _NUMBER, s.flag())),
+    (3, msg.Appended, s.record(msg.Appended, _NUMBER, _REFUSAL, _NUMBER, s.flag(), _NUMBER)),
     (4, msg.TakeOver, s.record(msg.TakeOver)),
     (5, msg.Offer, s.record(msg.Offer, _BASE)),
     (6, msg.FetchManifest, s.record(msg.FetchManifest, _NUMBER, s.optional(_KEY))),

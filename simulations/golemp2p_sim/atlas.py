@@ -1,15 +1,16 @@
 """Where faults are, so that they stay within what the protocol promises to survive: a minority of every group.
 
-    harmed   nodes whose durable data was lost, damaged or lied about; until the protocol says it is repaired
+    harmed   nodes whose durable data was lost, damaged or lied about; until the protocol says it is repaired. Nodes gone for good
+             are harmed for ever: they count until no group contains them
     away     nodes that are down, frozen or cut off just now
 
-Harm is counted over the whole run, group by group; being away matters only when a profile asks for availability. Beyond the
-promise (``Limit.NONE``) nothing is refused: then the demand is "stops, never diverges".
+Harm is counted over the whole run, in the groups as they are when a fault is to begin; being away matters only when a profile asks
+for availability. Beyond the promise (``Limit.NONE``) nothing is refused: then the demand is "stops, never diverges".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from golemp2p_sim.faults import KINDS, Fault
@@ -24,12 +25,15 @@ class Limit(Enum):
 
 
 class Atlas:
-    """``harm`` and ``away``: the limits. Faults that the subject does not promise to survive are refused in any case."""
+    """``harm`` and ``away``: the limits. Faults that the subject does not promise to survive are refused in any case.
+    ``groups``: how the groups stand now; ``None`` for those of the subject."""
 
-    __slots__ = ("_away", "_away_limit", "_harm_limit", "_harmed", "_subject", "harmed_ever")
+    __slots__ = ("_away", "_away_limit", "_groups", "_harm_limit", "_harmed", "_subject", "harmed_ever")
 
-    def __init__(self, subject: Subject, *, harm: Limit, away: Limit) -> None:
-        self._subject = subject
+    def __init__(
+        self, subject: Subject, *, harm: Limit, away: Limit, groups: Callable[[], Sequence[tuple[int, ...]]] | None = None
+    ) -> None:
+        self._subject, self._groups = subject, groups or subject.groups
         self._harm_limit, self._away_limit = harm, away
         self._harmed: dict[int, None] = {}
         self._away: dict[int, int] = {}
@@ -52,7 +56,7 @@ class Atlas:
         return ""
 
     def _too_many(self, bad: set[int], new: Sequence[int]) -> int | None:
-        for shard, group in enumerate(self._subject.groups()):
+        for shard, group in enumerate(self._groups()):
             if any(node in group for node in new) and sum(node in bad for node in group) > (len(group) - 1) // 2:
                 return shard
         return None
@@ -65,6 +69,11 @@ class Atlas:
                 self.harmed_ever[node] = None
             if kind.down:
                 self._away[node] = self._away.get(node, 0) + 1
+
+    def gone(self, node: int) -> None:
+        """``node`` will never come back."""
+        self._harmed[node] = None
+        self._away[node] = self._away.get(node, 0) + 1
 
     def end(self, fault: Fault) -> None:
         """The fault is over. Harm stays until ``repaired``."""

@@ -16,7 +16,10 @@ from golemp2p_sim import trace as tr
 if TYPE_CHECKING:
     from golemp2p_sim.host import Host
 
-BEHAVIOURS = ("equivocate", "drop-after-ack", "flood", "replay", "invent-identities", "mute")
+LIES = ("equivocate", "forge-hints", "lie-about-log")
+"""Behaviours that say something else instead: what, ``Subject.lie`` knows. Different things to different peers; a wrong primary to
+whoever asks; more or less than its log holds."""
+BEHAVIOURS = (*LIES, "drop-after-ack", "flood", "replay", "invent-identities", "mute")
 MEMORY_MAX = 64
 """Old messages that a replaying liar keeps."""
 
@@ -44,7 +47,7 @@ class Liar:
             world.sometimes("a liar kept silent")
             return
         message = effect.message
-        if self._behaviour == "equivocate" and self._dice.random() < 0.5:
+        if self._behaviour in LIES and self._dice.random() < 0.5:
             message = self._instead(host, message)
         world.send(host.index, effect.peer, message)
         if self._behaviour == "flood" and self._dice.random() < 0.125:
@@ -63,12 +66,13 @@ class Liar:
             world.sometimes("a liar spoke under an invented key")
 
     def _instead(self, host: Host, message: Any) -> Any:
-        lie = host.world.subject.lie(message, self._dice)
+        lie = host.world.subject.lie(message, self._dice, self._behaviour)
         if lie is None:
             return message
         world = host.world
         world.trace.add(world.now, tr.LIE, host.index, 0)
         world.sometimes("a liar changed a message")
+        world.sometimes(f"lied: {self._behaviour}")
         if world.log:
             world.log("lie", host.index, None, world.subject.describe(lie))
         return lie

@@ -12,6 +12,7 @@ from typing import Any
 
 from golemp2p_sim.disk import DiskOptions
 from golemp2p_sim.faults import Fault
+from golemp2p_sim.measured import Measured
 from golemp2p_sim.network import Latency, NetworkOptions
 from golemp2p_sim.units import S
 from golemp2p_sim.workload import Wish
@@ -22,7 +23,8 @@ FORMAT = "golemp2p-sim-case/1"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``subject``: name in ``subjects``, with ``mutation`` the rule that is switched off (``""``: none)."""
+    """``subject``: name in ``subjects``, with ``mutation`` the rule that is switched off (``""``: none). ``births[i]``: when node i
+    starts, 0 at the beginning; without any, all do. Who is not born by ``duration_ns`` is born at healing."""
 
     seed: int
     subject: str = "toy"
@@ -35,6 +37,11 @@ class Case:
     deadline_ns: int = 30 * S
     parameters: tuple[tuple[str, Any], ...] = ()
     """Of the subject: replicas, shards."""
+    births: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.births and len(self.births) != self.options.nodes:
+            raise ValueError(f"{len(self.births)} births for {self.options.nodes} nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,14 @@ class Result:
     finished: list[tuple[int, int]] = field(default_factory=list)
     spans: list[FaultSpan] = field(default_factory=list)
     delivered_by_node: list[int] = field(default_factory=list)
+    held_by_node: list[int] = field(default_factory=list)
+    led_by_node: list[int] = field(default_factory=list)
+    """Shards that each node holds and leads at the end."""
+    present: list[int] = field(default_factory=list)
+    """Nodes that had started and were not gone for good at the end."""
+    committed: int = 0
+    """Entries: different positions of different shards."""
+    measured: Measured = field(default_factory=Measured)
     lines: list[str] | None = None
 
     @property
@@ -94,6 +109,7 @@ def case_to_json(case: Case) -> dict[str, Any]:
         "deadline_ns": case.deadline_ns,
         "parameters": dict(case.parameters),
         "nodes": case.options.nodes,
+        "births": list(case.births),
         "network": asdict(network),
         "disk": asdict(disk),
         "faults": [fault.to_json() for fault in case.faults],
@@ -119,6 +135,7 @@ def case_from_json(data: Any) -> Case:
             duration_ns=data["duration_ns"],
             deadline_ns=data["deadline_ns"],
             parameters=tuple(data["parameters"].items()),
+            births=tuple(data.get("births", ())),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"a damaged simulation case: {type(error).__name__} {error}") from error

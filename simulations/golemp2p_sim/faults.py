@@ -15,11 +15,13 @@ PRIMARY: Final = -1
 @dataclass(frozen=True, slots=True)
 class Kind:
     """``durable``: harms what is stored, so the atlas keeps it to a minority of each group until repaired. ``down``: the node is
-    away while it lasts. ``amount``: meaning of ``Fault.amount``; ``text``: one line for people."""
+    away while it lasts. ``final``: it is gone for good, and healing does not bring it back. ``amount``: meaning of ``Fault.amount``;
+    ``text``: one line for people."""
 
     text: str
     durable: bool = False
     down: bool = False
+    final: bool = False
     nodes: str = "one"
     """``one`` node, ``two`` nodes, a ``side`` (the nodes of one side of a cut), or ``any`` (none: everywhere)."""
     amount: str = ""
@@ -51,6 +53,8 @@ KINDS: Final[dict[str, Kind]] = {
     "store-restored": Kind("an old copy of the disk, taken when the fault begins, is put back when it ends", durable=True, down=True),
     "sync-dropped": Kind("the disk says durable and is not", durable=True),
     "byzantine": Kind("the node lies", durable=True, step="behaviour"),
+    "destroyed": Kind("the machine is gone for good, disk and all", durable=True, down=True, final=True),
+    "leave": Kind("the node is told to leave; it hands over what it has and goes for good", final=True),
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
     RUNNING ──crash──> DOWN ──start──> RUNNING        crash: the object is dropped; the disk decides what survives
        └──freeze──> FROZEN ──thaw──> RUNNING          frozen: messages and completions queue up, the clock goes on
+    not born ──bear──> RUNNING                        RUNNING ──leave──> drains ──Departed──> GONE <──destroy── any
 
 Crashes can be aimed: an ``Aim`` waits for the node to reach a step and strikes there, between two effects.
 """
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from golemp2p.core.effects import Notice, Persist, Send
 from golemp2p_sim import trace as tr
 from golemp2p_sim.disk import Disk
-from golemp2p_sim.node import Halt, Image, Repaired, Reply, Request, SimulatedNode, Step, Surroundings
+from golemp2p_sim.node import Departed, Halt, Image, Repaired, Reply, Request, SimulatedNode, Step, Surroundings
 from golemp2p_sim.trace import DELIVER, PERSIST, TIMER
 
 if TYPE_CHECKING:
@@ -46,16 +47,18 @@ class Host:
     """``index`` names it. The world schedules; the network carries; everything that happens to one node happens here."""
 
     __slots__ = (
-        "_alarm", "_armed_ns", "_base_local", "_base_world", "_handlers", "_network", "_ppm", "_words", "aims", "delivered",
-        "disk", "frozen", "index", "key", "mangler", "node", "on_packet", "restart_ns", "starts", "timers", "waiting", "world",
+        "_alarm", "_armed_ns", "_base_local", "_base_world", "_handlers", "_network", "_ppm", "_words", "aims", "born", "delivered",
+        "disk", "frozen", "gone", "index", "key", "leaving", "mangler", "node", "on_packet", "restart_ns", "starts", "timers",
+        "waiting", "world",
     )  # fmt: skip
 
-    def __init__(self, world: World, index: int, disk: Disk) -> None:
+    def __init__(self, world: World, index: int, disk: Disk, *, born: bool = True) -> None:
         self.world, self.index, self.disk = world, index, disk
         self.key = world.keys[index]
         disk.durable, disk.failed = self._durable, self._write_failed
         self.node: SimulatedNode | None = None
         self.frozen = False
+        self.born, self.leaving, self.gone = born, False, False
         self.waiting: list[Callable[[], None]] = []
         self.aims: list[Aim] = []
         self.mangler: Mangler | None = None
@@ -68,29 +71,35 @@ class Host:
         self._network, self._words = world.network, world.trace.words
         self._handlers: dict[type, Callable[[Any], None]] = {
             Reply: self._reply, Notice: self._notice, Step: self._step, Halt: self._halt, Repaired: self._repaired,
+            Departed: self._departed,
         }  # fmt: skip
 
     # -- life -----------------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the process on what the disk holds."""
-        if self.node is not None:
+        """Start the process on what the disk holds; nothing happens to one that runs, is not born yet, or is gone for good."""
+        if self.node is not None or not self.born or self.gone:
             return
         world = self.world
         self.starts += 1
         self.restart_ns = None
         dice = world.streams.stream(f"node/{self.index}/{self.starts}")
-        node = world.subject.node(Surroundings(self.index, world.keys, self.disk.store, dice))
+        founder, contacts = world.acquaintances(self.index)
+        node = world.subject.node(Surroundings(self.index, world.keys, self.disk.store, dice, founder, contacts))
         self.node = node
         world.trace.add(world.now, tr.START, self.index, self.disk.store)
         if world.log:
             world.log("start", self.index, None, f"start {self.starts}, store {self.disk.store}")
+        world.is_back(self.index)
         self.perform(node.start(self.disk.image, self.local_ns()))
+        if self.leaving and self.node is node:
+            self.perform(node.on_leave(self.local_ns()))
 
     def crash(self, why: str) -> None:
         """kill -9 and a power cut: the object is gone, unsynced writes are doubtful. Twice is once."""
         if self.node is None:
             return
+        self.world.is_away(self.index, frozen=False)
         self.node, self.frozen, self._armed_ns = None, False, None
         self.waiting.clear()
         fate = self.disk.crash()
@@ -102,6 +111,7 @@ class Host:
     def freeze(self) -> None:
         if self.node is None or self.frozen:
             return
+        self.world.is_away(self.index, frozen=True)
         self.frozen = True
         self._armed_ns = None  # thawing sets the alarm anew
         self.world.trace.add(self.world.now, tr.FREEZE, self.index, 0)
@@ -117,12 +127,35 @@ class Host:
         self.world.trace.add(self.world.now, tr.THAW, self.index, len(waiting))
         if self.world.log:
             self.world.log("thaw", self.index, None, f"goes on, {len(waiting)} events waited")
+        self.world.is_back(self.index)
         starts = self.starts
         for action in waiting:
             if self.node is None or self.starts != starts:
                 return
             action()
         self._rearm()
+
+    def leave(self) -> None:
+        """Tell the process to leave for good; it ends with ``Departed``. Told again at each start until then."""
+        if self.leaving or self.gone:
+            return
+        self.leaving = True
+        self.world.trace.add(self.world.now, tr.LEAVE, self.index, 0)
+        if self.world.log:
+            self.world.log("leave", self.index, None, "told to leave")
+        if self.node is not None:
+            self.perform(self.node.on_leave(self.local_ns()))
+            self._rearm()
+
+    def destroy(self, why: str) -> None:
+        """Machine and disk are gone for good. Twice is once."""
+        if self.gone:
+            return
+        self.crash(why)
+        self.gone, self.leaving = True, False
+        self.aims.clear()
+        self.world.trace.add(self.world.now, tr.GONE, self.index, 0)
+        self.world.is_gone(self.index)
 
     # -- clock ----------------------------------------------------------------------------------------------------------------
 
@@ -321,6 +354,11 @@ class Host:
 
     def _repaired(self, _repaired: Repaired) -> None:
         self.world.repaired(self.index)
+
+    def _departed(self, _departed: Departed) -> None:
+        assert self.leaving, f"n{self.index} departs and nobody told it to leave"
+        self.world.sometimes("a node left")
+        self.destroy("has left")
 
     def _aimed(self, step: str) -> bool:
         for aim in self.aims:

@@ -1,6 +1,7 @@
 """Plays a tape of faults into a world, within the atlas, and heals everything at the end.
 
 tape ──at──> allowed? begin ──for──> end          heal(): whatever goes on ends, nothing further begins, all nodes run
+                      begin ──final──> gone       but those that are gone for good; whoever was told to leave goes on leaving
 """
 
 from __future__ import annotations
@@ -35,15 +36,18 @@ class Happened:
 
 
 class Injector:
-    """One per run. ``happened`` tells what was really injected, for checkers and plots."""
+    """One per run. ``happened`` tells what was really injected, for checkers and plots; ``told`` are called with each fault that
+    begins (just before) and ends (just after), and which of the two it is."""
 
     def __init__(self, world: World, atlas: Atlas, tape: Sequence[Fault]) -> None:
         self.world, self.atlas = world, atlas
         self.happened: list[Happened] = []
+        self.told: list[Callable[[Fault, bool], None]] = []
         self._undo: dict[int, Callable[[], None]] = {}
         self._healed = False
         self._dice = [world.streams.stream(f"injector/{index}") for index in range(world.options.nodes)]
         world.on_repaired.append(atlas.repaired)
+        world.on_gone.append(self._gone)
         for fault in sorted(tape, key=lambda fault: fault.at_ns):
             world.at(fault.at_ns, self._begin, fault)
 
@@ -52,7 +56,8 @@ class Injector:
         return sum(not played.refused for played in self.happened)
 
     def heal(self) -> None:
-        """Faults end; every node that is down is started. Clocks stay as they are: a protocol must live with them."""
+        """Faults end; every node that is down is started, and born if it was not yet; those gone for good stay away. Clocks stay as
+        they are: a protocol must live with them."""
         self._healed = True
         for position in list(self._undo):
             self._end(position, None, None)
@@ -67,6 +72,7 @@ class Injector:
             host.disk.mend()
             host.thaw()
             host.start()
+        world.bear_all()
 
     def _begin(self, fault: Fault, _b: Any, _c: Any) -> None:
         if self._healed:
@@ -74,6 +80,8 @@ class Injector:
         world = self.world
         if PRIMARY in fault.nodes:
             fault = replace(fault, nodes=self._primary())
+        if KINDS[fault.kind].nodes == "side":
+            fault = replace(fault, nodes=tuple(node for node in fault.nodes if self._is_present(node)))
         played = Happened(fault, world.now)
         self.happened.append(played)
         played.refused = self._pointless(fault) or self.atlas.refuses(fault)
@@ -84,8 +92,12 @@ class Injector:
             world.log("fault", fault.nodes[0] if fault.nodes else None, None, str(fault))
         self.atlas.begin(fault)
         position = len(self.happened) - 1
-        self._undo[position] = getattr(self, "_do_" + fault.kind.replace("-", "_"))(fault)
-        world.after(fault.for_ns, self._end, position)
+        for listener in self.told:
+            listener(fault, True)
+        undo = getattr(self, "_do_" + fault.kind.replace("-", "_"))(fault)
+        if not KINDS[fault.kind].final:  # the others end when the node is gone
+            self._undo[position] = undo
+            world.after(fault.for_ns, self._end, position)
 
     def _end(self, position: int, _b: Any, _c: Any) -> None:
         undo = self._undo.pop(position, None)
@@ -95,17 +107,42 @@ class Injector:
         played.end_ns = self.world.now
         undo()
         self.atlas.end(played.fault)
+        for listener in self.told:
+            listener(played.fault, False)
+
+    def _gone(self, node: int) -> None:
+        self.atlas.gone(node)
+        for played in self.happened:
+            if KINDS[played.fault.kind].final and node in played.fault.nodes and not played.refused:
+                played.end_ns = self.world.now
 
     def _pointless(self, fault: Fault) -> str:
         kind = KINDS[fault.kind]
         if kind.nodes != "any" and not fault.nodes:
-            return "nobody is primary"
+            return "nobody is there" if kind.nodes == "side" else "nobody is primary"
+        if kind.nodes == "two" and len(set(fault.nodes)) < 2:
+            return "there is no second node"
         nodes = [self.world.hosts[node] for node in fault.nodes]
+        if any(not host.born for host in nodes):
+            return "the node is not born yet"
+        if any(host.gone for host in nodes):
+            return "the node is gone"
+        if fault.kind == "leave" and (nodes[0].leaving or not self._can_spare(fault.nodes[0])):
+            return "the node leaves already" if nodes[0].leaving else "too few nodes would be left for what it has"
         if kind.nodes == "one" and any(host.node is None or host.frozen for host in nodes):
             return "the node is away already"
         if fault.kind == "byzantine" and nodes[0].mangler is not None:
             return "the node lies already"
         return ""
+
+    def _is_present(self, node: int) -> bool:
+        host = self.world.hosts[node]
+        return host.born and not host.gone
+
+    def _can_spare(self, node: int) -> bool:
+        """Whether each group would find enough nodes that stay."""
+        stay = sum(not self.world.hosts[other].leaving for other in self.world.present if other != node)
+        return stay >= max(map(len, self.world.groups()), default=1)
 
     def _primary(self) -> tuple[int, ...]:
         """Who leads most shards just now; ``()`` if nobody leads any."""
@@ -144,6 +181,14 @@ class Injector:
         host = self.world.hosts[fault.nodes[0]]
         host.freeze()
         return host.thaw
+
+    def _do_destroyed(self, fault: Fault) -> Callable[[], None]:
+        self.world.hosts[fault.nodes[0]].destroy(fault.kind)
+        return _nothing
+
+    def _do_leave(self, fault: Fault) -> Callable[[], None]:
+        self.world.hosts[fault.nodes[0]].leave()
+        return _nothing
 
     def _do_clock_jump(self, fault: Fault) -> Callable[[], None]:
         self.world.hosts[fault.nodes[0]].jump(fault.amount)

@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from golemp2p_sim.world import World
 
 from golemp2p.model.light import light_dataclass
 
@@ -58,6 +61,11 @@ class Halt:
 @dataclass(frozen=True, slots=True)
 class Repaired:
     """Effect: what was lost or damaged on this node's disk is whole again; the atlas may harm another replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """Effect: the node was told to leave and nothing depends on it any more. Its process ends and never starts again."""
 
 
 # -- what nodes tell the judge ------------------------------------------------------------------------------------------------
@@ -110,6 +118,37 @@ class Invoked:
     worker: str
     operation: tuple[Any, ...]
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The serving primary begins a planned hand-over of ``shard``; the next ``BecamePrimary`` of another node ends it."""
+
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDead:
+    """This node's membership holds the node with key ``peer`` dead from now on."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAlive:
+    """This node's membership holds ``peer`` alive again."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """A lookup of this node ended. ``hops``: length of the longest chain of answers that led to the result, 0 if its own table was
+    enough; ``rpcs``: questions sent; ``dead``: nodes among the result that do not run."""
+
+    hops: int
+    rpcs: int
+    dead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +217,11 @@ class SimulatedNode(Protocol):
 
     def on_request(self, request: Request, now_ns: int) -> Effects: ...
 
+    def on_leave(self, now_ns: int) -> Effects:
+        """Leave for good: hand everything over, then ``Departed``. Told again after a restart: repeating it is safe. Only called if
+        the subject survives ``leave``."""
+        ...
+
     def next_due_ns(self) -> int | None:
         """When ``on_time`` wants to be called, by the node's own clock."""
         ...
@@ -195,12 +239,17 @@ class SimulatedNode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a node is told at birth. ``keys[i]`` names node i; ``store``: 0 as delivered, another number after each loss."""
+    """What a node is told at each start. ``keys[i]`` names node i; ``store``: 0 as delivered, another number after each loss.
+
+    ``founder``: it was the first of all; with store 0 and a blank disk it founds the mesh. ``contacts``: the other nodes that have
+    started before and not gone for good, in order of index; whoever has a blank disk and founds nothing asks them to be let in."""
 
     index: int
     keys: tuple[bytes, ...]
     store: int
     dice: Random
+    founder: bool = False
+    contacts: tuple[int, ...] = ()
 
 
 class Subject(Protocol):
@@ -219,7 +268,7 @@ class Subject(Protocol):
         ...
 
     def groups(self) -> Sequence[tuple[int, ...]]:
-        """The voters of every shard by node index, as they stand now; index in the list is the shard."""
+        """The voters of every shard by node index; index in the list is the shard. Of a ``MovingSubject``: at the beginning."""
         ...
 
     def shard_of(self, worker: str) -> int: ...
@@ -232,6 +281,21 @@ class Subject(Protocol):
         """A message in one short line."""
         ...
 
-    def lie(self, message: Any, dice: Random) -> Any | None:
-        """What a Byzantine sender might say instead; ``None``: nothing believable."""
+    def lie(self, message: Any, dice: Random, behaviour: str) -> Any | None:
+        """What a Byzantine sender might say instead; ``None``: nothing believable. ``behaviour``: one of ``byzantine.LIES``."""
+        ...
+
+
+@runtime_checkable
+class MovingSubject(Subject, Protocol):
+    """A subject whose groups change while it runs. ``World.groups`` asks here."""
+
+    def placed_in(self, world: World) -> None:
+        """Called once, before any node starts: where the nodes of this subject live."""
+        ...
+
+    def current_groups(self, world: World) -> Sequence[tuple[int, ...]]:
+        """The voters of every shard by node index, as they stand now: by whoever knows best, running node or disk
+        (``world.hosts[i].node``, ``.disk.image``). ``()``: a shard without any. While a change of voters is under way the old ones,
+        and the new ones as one more group behind the last shard."""
         ...

@@ -72,6 +72,8 @@ KIND_DRAWS = {
     "store-restored": Draw(0.7, (1 * S, 15 * S)),
     "sync-dropped": Draw(0.7, (1 * S, 10 * S)),
     "byzantine": Draw(0.7, (5 * S, 40 * S)),
+    "destroyed": Draw(0.5),
+    "leave": Draw(1),
 }
 
 _LIGHT = ("crash", "freeze", "partition", "partial", "loss", "slow-link", "reset", "disk-slow", "clock-jump")

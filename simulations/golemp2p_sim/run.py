@@ -18,6 +18,7 @@ from golemp2p_sim.history import History
 from golemp2p_sim.injector import Injector
 from golemp2p_sim.node import Answered, Invoked
 from golemp2p_sim.profiles import PROFILES
+from golemp2p_sim.stopwatch import Stopwatch, shards_by_node
 from golemp2p_sim.subjects import make_subject
 from golemp2p_sim.units import MS, S
 from golemp2p_sim.workload import Clients, Wish
@@ -37,9 +38,9 @@ class Run:
         self.case = case
         nodes = case.options.nodes
         subject = make_subject(case.subject, nodes, case.mutation, dict(case.parameters))
-        self.world = World(case.seed, subject, case.options, keep_lines=keep_lines)
+        self.world = World(case.seed, subject, case.options, births=case.births, keep_lines=keep_lines)
         self.profile = PROFILES[case.profile]
-        self.atlas = Atlas(subject, harm=self.profile.harm, away=self.profile.away)
+        self.atlas = Atlas(subject, harm=self.profile.harm, away=self.profile.away, groups=self.world.groups)
         self.history = History()
         self.positions, self.primaries = OneEntryPerPosition(), OnePrimaryPerTerm()
         self.queues, self.orders = BoundedQueues(), Linearizability()
@@ -54,6 +55,8 @@ class Run:
         self.world.watch(Answered, self._answered)
         self.clients = Clients(self.world, self.history, case.wishes)
         self.injector = Injector(self.world, self.atlas, case.faults)
+        self.stopwatch = Stopwatch(self.world)
+        self.injector.told.append(self.stopwatch.on_fault)
 
     def _invoked(self, time_ns: int, _node: int, seen: Invoked) -> None:
         self._calls[seen.key] = None
@@ -91,7 +94,8 @@ class Run:
         self._probe()
         while world.now < healed_ns + case.deadline_ns and not world.violations:
             world.run_until(world.now + SETTLE_STEP_NS)
-            if self.clients.idle and not self._open_calls() and not divergence(world):
+            leaving = any(host.leaving for host in world.hosts)
+            if self.clients.idle and not leaving and not self._open_calls() and not divergence(world):
                 return world.now - healed_ns
         return -1
 
@@ -109,6 +113,8 @@ class Run:
     def _result(self, recovered_ns: int) -> Result:
         world, counts, case = self.world, self.world.network.counts, self.case
         played = self.injector.happened
+        nobody = [0] * len(world.hosts)
+        held, led = (nobody, nobody) if world.violations else shards_by_node(world)  # a core that broke may not be asked
         return Result(
             seed=case.seed,
             violations=list(world.violations),
@@ -136,6 +142,11 @@ class Run:
                 if not p.refused
             ],
             delivered_by_node=[host.delivered for host in world.hosts],
+            held_by_node=held,
+            led_by_node=led,
+            present=list(world.present),
+            committed=sum(map(len, self.positions.chains.values())),
+            measured=self.stopwatch.measured,
             lines=world.trace.lines,
         )
 

@@ -7,13 +7,15 @@
 
     [network]    latency = "lan" | "1ms" | "region" | "wan" | {distribution = "lognormal", min = "1ms", mean = "5ms", max = "80ms"}
                  bandwidth_bytes_s = 0    zones = 1    zone_factor = 1
+    [growth]     founders = 1    first = "2s"    every = "300ms"    together = 1          without it all nodes start at once
     [disk]       sync = "200us"    jitter = "300us"
     [workload]   shape = "uniform" | "skewed" | "bursty"    rate_per_s = 20    clients = 10    workers = 12    mix = {counter = 1}
 
     [[fault]]    kind = "freeze"    at = "10s"    for = "3s"    every = "15s"    nodes = "primary"    amount = "5%"    step = "..."
 
-``nodes``: a list; or ``each`` (node 0, 1, 2, ... in turn), ``random``, ``pair``, ``half``, ``minority``, drawn anew at each occurrence;
-or ``primary`` (whoever leads most shards at that moment). ``amount``: a number, a duration, or a percentage where it is a chance.
+``nodes``: a list; or ``each`` (node 0, 1, 2, ... in turn), ``random``, ``pair``, ``half``, ``minority``, drawn anew at each occurrence
+among those born by then; or ``primary`` (whoever leads most shards at that moment). ``amount``: a number, a duration, or a percentage
+where it is a chance.
 """
 
 from __future__ import annotations
@@ -29,12 +31,13 @@ from typing import Any
 from golemp2p_sim.case import Case
 from golemp2p_sim.disk import DiskOptions
 from golemp2p_sim.faults import KINDS, PRIMARY, Fault
+from golemp2p_sim.growth import Growth
 from golemp2p_sim.model_worker import KINDS as WORKER_KINDS
 from golemp2p_sim.network import DISTRIBUTIONS, LATENCIES, Latency, NetworkOptions
 from golemp2p_sim.profiles import PROFILES, draw_tape
 from golemp2p_sim.randomness import Streams
 from golemp2p_sim.subjects import SUBJECTS, make_subject
-from golemp2p_sim.units import S, duration_ns
+from golemp2p_sim.units import S, duration_ns, duration_text
 from golemp2p_sim.workload import SHAPES, WorkloadOptions, draw_wishes
 from golemp2p_sim.world import WorldOptions
 
@@ -68,20 +71,23 @@ class Scenario:
     faults: tuple[PlannedFault, ...] = ()
     duration_ns: int = 60 * S
     deadline_ns: int = 30 * S
+    growth: Growth | None = None
 
     def case(self, seed: int, *, mutation: str = "") -> Case:
         """Everything that ``seed`` decides."""
         streams = Streams(seed)
         nodes = self.world.nodes
         subject = make_subject(self.subject, nodes, mutation, dict(self.parameters))
+        births = self.growth.births(nodes) if self.growth else ()
         tape = draw_tape(PROFILES[self.profile], subject, streams, nodes, self.duration_ns)
         for number, planned in enumerate(self.faults):
-            tape += _occurrences(planned, nodes, self.duration_ns, streams.stream(f"scenario/{number}"))
+            tape += _occurrences(planned, births or (0,) * nodes, self.duration_ns, streams.stream(f"scenario/{number}"))
         tape.sort(key=lambda fault: fault.at_ns)
         wishes = draw_wishes(self.workload, streams, self.duration_ns)
         return Case(
             seed, subject=self.subject, mutation=mutation, options=self.world, profile=self.profile, faults=tuple(tape),
             wishes=tuple(wishes), duration_ns=self.duration_ns, deadline_ns=self.deadline_ns, parameters=self.parameters,
+            births=births,
         )  # fmt: skip
 
     def changed(
@@ -115,11 +121,11 @@ class Scenario:
         return changed
 
 
-def _occurrences(planned: PlannedFault, nodes: int, duration: int, dice: Random) -> list[Fault]:
+def _occurrences(planned: PlannedFault, births: Sequence[int], duration: int, dice: Random) -> list[Fault]:
     faults = []
     at_ns, number = planned.fault.at_ns, 0
     while at_ns < duration:
-        chosen = _choose(planned.nodes, nodes, number, dice)
+        chosen = _choose(planned.nodes, [node for node, birth_ns in enumerate(births) if birth_ns <= at_ns], number, dice)
         faults.append(replace(planned.fault, at_ns=at_ns, for_ns=min(planned.fault.for_ns, duration - at_ns), nodes=chosen))
         if not planned.every_ns:
             break
@@ -127,18 +133,19 @@ def _occurrences(planned: PlannedFault, nodes: int, duration: int, dice: Random)
     return faults
 
 
-def _choose(choice: tuple[int, ...] | str, nodes: int, number: int, dice: Random) -> tuple[int, ...]:
+def _choose(choice: tuple[int, ...] | str, born: Sequence[int], number: int, dice: Random) -> tuple[int, ...]:
+    count = len(born)
     match choice:
         case "each":
-            return (number % nodes,)
+            return (born[number % count],)
         case "random":
-            return (dice.randrange(nodes),)
+            return (born[dice.randrange(count)],)
         case "pair":
-            return tuple(dice.sample(range(nodes), min(2, nodes)))
+            return tuple(dice.sample(born, min(2, count)))
         case "half":
-            return tuple(sorted(dice.sample(range(nodes), nodes // 2)))
+            return tuple(sorted(dice.sample(born, count // 2)))
         case "minority":
-            return tuple(sorted(dice.sample(range(nodes), max(1, (nodes - 1) // 2))))
+            return tuple(sorted(dice.sample(born, max(1, (count - 1) // 2))))
         case "primary":
             return (PRIMARY,)
     assert not isinstance(choice, str)
@@ -177,7 +184,20 @@ def parse(text: str, name: str) -> Scenario:
         raise ScenarioError(f"{name}: {error}") from error
 
 
-_TOP = ("summary", "subject", "options", "nodes", "duration", "deadline", "profile", "network", "disk", "workload", "fault")
+_TOP = (
+    "summary",
+    "subject",
+    "options",
+    "nodes",
+    "duration",
+    "deadline",
+    "profile",
+    "network",
+    "disk",
+    "growth",
+    "workload",
+    "fault",
+)
 
 
 def _scenario(name: str, data: Mapping[str, Any]) -> Scenario:
@@ -205,6 +225,7 @@ def _scenario(name: str, data: Mapping[str, Any]) -> Scenario:
         _check(bool(step) == bool(KINDS[kind].step), f"fault {kind}: {'needs' if KINDS[kind].step else 'takes no'} step")
     summary = data.get("summary", "")
     _check(isinstance(summary, str), "summary: expected a text")
+    duration = _duration("duration", data.get("duration", "60s"))
     return Scenario(
         name=name,
         summary=summary,
@@ -216,9 +237,23 @@ def _scenario(name: str, data: Mapping[str, Any]) -> Scenario:
         workload=_workload(_table("workload", data.get("workload", {}))),
         profile=profile,
         faults=planned,
-        duration_ns=_duration("duration", data.get("duration", "60s")),
+        duration_ns=duration,
         deadline_ns=_duration("deadline", data.get("deadline", "30s")),
+        growth=_growth(_table("growth", data["growth"]), nodes, duration) if "growth" in data else None,
     )
+
+
+def _growth(data: Mapping[str, Any], nodes: int, duration: int) -> Growth:
+    _known("growth.", data, ("founders", "first", "every", "together"))
+    growth = Growth(
+        founders=_number("growth.founders", data.get("founders", 1), 1, nodes),
+        first_ns=_duration("growth.first", data.get("first", "1s")),
+        every_ns=_duration("growth.every", data.get("every", "1s")),
+        together=_number("growth.together", data.get("together", 1), 1, NODES_MAX),
+    )
+    last = max(growth.births(nodes))
+    _check(last < duration, f"growth: the last of {nodes} nodes would be born at {duration_text(last)}, after the end")
+    return growth
 
 
 def _network(data: Mapping[str, Any]) -> NetworkOptions:

@@ -33,7 +33,8 @@ from golemp2p_sim.randomness import node_key
 from golemp2p_sim.shard_copy import ShardCopy
 from golemp2p_sim.shard_desk import ShardDesk
 from golemp2p_sim.shard_image import ShardImage
-from golemp2p_sim.shard_wire import Alive, HashNotary, describe, message_bytes, tampered
+from golemp2p_sim.shard_lies import lie
+from golemp2p_sim.shard_wire import Alive, HashNotary, describe, message_bytes
 from golemp2p_sim.toy_messages import Answer, Forward
 from golemp2p_sim.units import MS
 
@@ -172,6 +173,9 @@ class ShardNode:
     def on_request(self, request: Request, now_ns: int) -> Effects:
         self._desk.request(request, now_ns)
         return self._done()
+
+    def on_leave(self, now_ns: int) -> Effects:
+        raise AssertionError("groups of this subject do not move: nobody can leave")
 
     def replicas(self) -> Sequence[ReplicaView]:
         return [copy.view(self._is_voter(copy)) for copy in self._copies.values()]
@@ -369,12 +373,13 @@ class Shards:
     """The subject. Shard s lives on nodes s, s+1, ...; ``replicas`` of them, 3 or 5; ``shards`` 0: one per node, at most 64."""
 
     name = "shard"
-    survives = frozenset(KINDS) - {"sync-dropped", "store-restored"}
+    survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "destroyed", "leave"}
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "voted", "learner-added", "voters-change")
 
     def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None) -> None:
         self._made_of = (nodes, replicas, shards)
         self.rules = rules or Rules()
+        self._nodes = nodes
         size = min(replicas, nodes)
         size -= 1 - size % 2  # an even group survives no more than the odd one below it
         count = shards or min(nodes, 64)
@@ -414,6 +419,5 @@ class Shards:
     def describe(self, message: Any) -> str:
         return describe(message)
 
-    def lie(self, message: Any, dice: Random) -> Any | None:
-        """Entries tampered with, without the keys to sign them; a liar with votes and acknowledgements is more than Raft survives."""
-        return tampered(message, dice)
+    def lie(self, message: Any, dice: Random, behaviour: str) -> Any | None:
+        return lie(message, dice, behaviour, self._nodes)

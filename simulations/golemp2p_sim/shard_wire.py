@@ -172,7 +172,7 @@ def describe(message: Any) -> str:
             return (
                 f"append {head} from {previous + 1}: {kinds or 'nothing'}{' ...' if len(entries) > 4 else ''} commit {commit}"
             )
-        case Appended(position, refusal, hint, damaged):
+        case Appended(position, refusal, hint, damaged, _):
             said = f"refused ({refusal.name}) hint {hint}" if refusal is not None else "ack"
             return f"{said} {head} position {position}{' damaged' if damaged else ''}"
         case RequestVote(trial, hand_over, last_position, last_term, _, _):

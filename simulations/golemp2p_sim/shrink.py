@@ -52,6 +52,7 @@ class Shrinker:
             self._minimize_faults()
             self._minimize_wishes()
             self._fewer_nodes()
+            self._all_at_once()
             self._shorter_faults()
             self._cut_time()
         return Shrunk(self.best, run_case(self.best, keep_lines=True), self._runs)
@@ -98,9 +99,16 @@ class Shrinker:
 
     def _fewer_nodes(self) -> None:
         for nodes in range(NODES_MIN, self.best.options.nodes):
-            faults = tuple(fault for fault in self.best.faults if max(fault.nodes, default=0) < nodes)
-            if self._fails(replace(self.best, options=replace(self.best.options, nodes=nodes), faults=faults)):
+            best = self.best
+            faults = tuple(fault for fault in best.faults if max(fault.nodes, default=0) < nodes)
+            options = replace(best.options, nodes=nodes)
+            if self._fails(replace(best, options=options, births=best.births[:nodes], faults=faults)):
                 return
+
+    def _all_at_once(self) -> None:
+        """Nodes that are all there from the beginning are simpler to read of."""
+        if self.best.births:
+            self._fails(replace(self.best, births=()))
 
     def _shorter_faults(self) -> None:
         for index, fault in enumerate(self.best.faults):

@@ -143,6 +143,9 @@ class ToyNode:
         self._forward(Forward(self._number, request.key, request.worker, request.operation), now_ns)
         return self._done()
 
+    def on_leave(self, now_ns: int) -> Effects:
+        raise AssertionError("groups of this subject do not move: nobody can leave")
+
     def replicas(self) -> Sequence[ReplicaView]:
         return [
             ReplicaView(r.shard, r.term, r.serving, r.sound, r.commit, r.chains[r.commit], r.state.digest)
@@ -337,7 +340,7 @@ class Toy:
     """The subject. ``shards``: 0 for one per node, at most 64. ``rules``: see ``ToyRules``."""
 
     name = "toy"
-    survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "byzantine"}
+    survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "byzantine", "destroyed", "leave"}
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "voted")
 
     def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: ToyRules | None = None) -> None:
@@ -388,11 +391,13 @@ class Toy:
     def describe(self, message: Any) -> str:
         return describe(message)
 
-    def lie(self, message: Any, dice: Random) -> Any | None:
-        """A vote for whoever asks, an acknowledgement of what was never written."""
-        match message:
-            case Vote():
+    def lie(self, message: Any, dice: Random, behaviour: str) -> Any | None:
+        """A vote for whoever asks, a wrong primary, an acknowledgement of what was never written."""
+        match behaviour, message:
+            case "equivocate", Vote():
                 return replace(message, granted=True)
-            case Acked():
+            case "forge-hints", Answer():
+                return replace(message, ok=False, value="not primary", hint=dice.choice(self._groups[message.shard]))
+            case "lie-about-log", Acked():
                 return replace(message, matched=message.matched + dice.randint(1, 3), refused=False)
         return None

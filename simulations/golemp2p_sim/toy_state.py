@@ -17,6 +17,8 @@ from golemp2p.model.light import light_dataclass
 from golemp2p_sim import model_worker
 from golemp2p_sim.model_worker import Call
 
+DIGEST_MASK = (1 << 64) - 1
+
 RAN_MAX = 4_096
 """Invocations whose outcome is remembered: all replicas run each, one soon after another."""
 
@@ -51,7 +53,8 @@ def _ran(worker: str, state: Hashable, operation: tuple[Any, ...]) -> tuple[Hash
 
 @dataclass(slots=True)
 class ShardState:
-    """Workers of one shard after some prefix of its log. ``outbox``: calls that have not ended, by derived key."""
+    """Workers of one shard after some prefix of its log. ``outbox``: calls that have not ended, by derived key. ``digest``: of all
+    entries and what they did; a sum, so that it does not depend on how entries of different workers are interleaved."""
 
     workers: dict[str, Hashable] = field(default_factory=dict)
     results: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
@@ -61,7 +64,7 @@ class ShardState:
 
     def apply(self, position: int, entry: Entry, *, once: bool = True) -> tuple[bool, Any, str]:
         """Returns (took effect, result, derived key of a call that goes out or ``""``)."""
-        self.digest = hash((self.digest, position, entry.term, entry.digest))
+        self.digest = self.digest + hash((entry.term, entry.digest)) & DIGEST_MASK
         if entry.kind == "settle":
             self.outbox.pop(entry.key, None)
         if entry.kind != "invoke":
@@ -75,7 +78,7 @@ class ShardState:
         after, result, call, digest = _ran(entry.worker, state, entry.operation)
         self.workers[entry.worker] = after
         self.results[entry.worker, entry.key] = (position, result)
-        self.digest = hash((self.digest, digest))
+        self.digest = self.digest + hash((entry.digest, digest)) & DIGEST_MASK
         if call is None:
             return True, result, ""
         derived = f"{entry.key}/{call.operation[0]}"

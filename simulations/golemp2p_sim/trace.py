@@ -20,7 +20,7 @@ from hashlib import blake2b
 
 EVENTS = (
     "deliver", "drop", "timer", "persist", "crash", "start", "freeze", "thaw", "fault", "heal", "request", "reply", "invoke",
-    "complete", "notice", "clock", "lie", "halt",
+    "complete", "notice", "clock", "lie", "halt", "leave", "gone",
 )  # fmt: skip
 """Names of events; the place in this table is the code that is hashed."""
 
@@ -43,7 +43,9 @@ EVENTS = (
     CLOCK,
     LIE,
     HALT,
-) = range(18)
+    LEAVE,
+    GONE,
+) = range(20)
 
 FLUSH_WORDS = 1 << 14
 LINES_MAX = 2_000_000

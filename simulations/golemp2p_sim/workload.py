@@ -133,8 +133,11 @@ class Client:
         assert wish is not None
         world = clients.world
         self._attempt += 1
-        gateway = zlib.crc32(f"{wish.key}/{self._attempt}".encode()) % len(world.hosts)
         self._request_id = request_id = clients.new_request(self)
+        if not world.present:  # nobody is born yet
+            world.after(BACKOFF_MAX_NS, self._again, request_id)
+            return
+        gateway = world.present[zlib.crc32(f"{wish.key}/{self._attempt}".encode()) % len(world.present)]
         request = Request(request_id, wish.worker, wish.operation, wish.key)
         world.trace.add(world.now, tr.REQUEST, gateway, request_id)
         if world.log:

@@ -7,7 +7,8 @@ Time only moves from event to event. Nothing here waits, and nothing asks the ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
@@ -16,7 +17,7 @@ from golemp2p_sim import trace as tr
 from golemp2p_sim.disk import Disk, DiskOptions
 from golemp2p_sim.host import Host
 from golemp2p_sim.network import Network, NetworkOptions
-from golemp2p_sim.node import Reply, Sometimes, Subject
+from golemp2p_sim.node import MovingSubject, Reply, Sometimes, Subject
 from golemp2p_sim.randomness import Streams, node_key
 from golemp2p_sim.trace import Trace
 
@@ -47,9 +48,18 @@ class Violation:
 
 
 class World:
-    """``seed`` decides everything. ``keep_lines`` keeps the log for people, at a third of the speed."""
+    """``seed`` decides everything. ``births[i]``: when node i starts, all at once if there are none. ``keep_lines`` keeps the log
+    for people, at a third of the speed. ``present``: nodes that have started and not gone for good, in order of index."""
 
-    def __init__(self, seed: int, subject: Subject, options: WorldOptions, *, keep_lines: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        subject: Subject,
+        options: WorldOptions,
+        *,
+        births: Sequence[int] = (),
+        keep_lines: bool = False,
+    ) -> None:
         self.seed, self.subject, self.options = seed, subject, options
         self.streams = Streams(seed)
         self.now = 0
@@ -60,6 +70,13 @@ class World:
         self.coverage: dict[str, int] = {}
         self.on_reply: Callable[[int, Reply], None] | None = None
         self.on_repaired: list[Callable[[int], None]] = []
+        self.on_away: list[Callable[[int, bool], None]] = []
+        self.on_back: list[Callable[[int], None]] = []
+        self.on_gone: list[Callable[[int], None]] = []
+        self.births = tuple(births)
+        self.present: list[int] = []
+        self._founder = -1
+        self._moving = subject if isinstance(subject, MovingSubject) else None
         self._observers: dict[type, list[Observer]] = {}
         self._heap: list[tuple[int, int, Action, Any, Any, Any]] = []
         self._sequence = 0
@@ -70,7 +87,9 @@ class World:
             [self.streams.stream(f"net/{index}") for index in range(options.nodes)],
             self.streams.stream("net"),
         )
-        self.hosts = [Host(self, index, self._disk(index)) for index in range(options.nodes)]
+        self.hosts = [Host(self, index, self._disk(index), born=not self.births) for index in range(options.nodes)]
+        if self._moving is not None:
+            self._moving.placed_in(self)
         self._receivers = {host.key: (host.index, host.on_packet) for host in self.hosts}
         self._message_bytes = subject.message_bytes
         self._observers[Sometimes] = [lambda _time, _node, seen: self.sometimes(seen.name)]
@@ -110,8 +129,40 @@ class World:
     # -- what hosts ask for ---------------------------------------------------------------------------------------------------
 
     def start_all(self) -> None:
+        """Start those born at the beginning, and see to it that the others start in time."""
         for host in self.hosts:
+            birth_ns = self.births[host.index] if self.births else 0
+            if birth_ns:
+                self.at(birth_ns, self._bear, host)
+            else:
+                self._bear(host)
+
+    def bear_all(self) -> None:
+        """Whoever is not born yet is born now."""
+        for host in self.hosts:
+            self._bear(host)
+
+    def _bear(self, host: Host, _b: Any = None, _c: Any = None) -> None:
+        if not host.starts:
+            host.born = True
             host.start()
+
+    def acquaintances(self, index: int) -> tuple[bool, tuple[int, ...]]:
+        """For a node that starts: whether it is the founder, and which others have started before and not gone."""
+        if self._founder < 0:
+            self._founder = index
+        present = self.present
+        contacts = tuple(present)
+        at = bisect_left(present, index)
+        if at < len(present) and present[at] == index:
+            contacts = contacts[:at] + contacts[at + 1 :]
+        elif not self.hosts[index].gone:
+            present.insert(at, index)
+        return self._founder == index, contacts
+
+    def groups(self) -> Sequence[tuple[int, ...]]:
+        """The voters of every shard just now; index in the list is the shard."""
+        return self._moving.current_groups(self) if self._moving is not None else self.subject.groups()
 
     def send(self, src: int, peer: bytes, message: Any) -> None:
         """To a peer by key. A key that nobody has swallows it."""
@@ -134,6 +185,23 @@ class World:
         self.trace.add(self.now, tr.REPLY, node << 40 | reply.request_id, int(reply.ok))
         if self.on_reply is not None:
             self.on_reply(node, reply)
+
+    def is_away(self, node: int, *, frozen: bool) -> None:
+        """``node``'s process is about to be frozen or gone."""
+        for listener in self.on_away:
+            listener(node, frozen)
+
+    def is_back(self, node: int) -> None:
+        """``node``'s process starts or goes on."""
+        for listener in self.on_back:
+            listener(node)
+
+    def is_gone(self, node: int) -> None:
+        """``node`` is gone for good."""
+        if node in self.present:
+            self.present.remove(node)
+        for listener in self.on_gone:
+            listener(node)
 
     def repaired(self, node: int) -> None:
         for listener in self.on_repaired:

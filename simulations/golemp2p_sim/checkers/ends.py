@@ -1,7 +1,7 @@
 """What must hold when all is quiet again, and what may never grow.
 
 Convergence      sound replicas of a shard hold the same log and the same state, byte for byte
-Progress         within the deadline after healing everything asked is answered, each shard has one primary
+Progress         within the deadline after healing everything asked is answered, and whoever was told to leave has left
 BoundedQueues    whatever can grow stays within the limit its owner promised
 """
 
@@ -70,6 +70,10 @@ class Progress:
         if pending:
             text = f"{len(pending)} calls between workers never ended, first {pending[0].key} {pending[0].operation}"
             end.world.violate(self.name, text)
+            return
+        leaving = [host.index for host in end.world.hosts if host.leaving]
+        if leaving:
+            end.world.violate(self.name, f"n{leaving[0]} was told to leave and has not left")
 
 
 class BoundedQueues:

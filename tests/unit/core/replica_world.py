@@ -10,12 +10,12 @@ from collections import deque
 from hashlib import blake2b
 from typing import Any
 
-from replica_checks import ReplicaChecks
+from replica_checks import ReplicaChecks, demand
 
 from golemp2p.core.effects import Notice, Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
+from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, StartServing, StopServing
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.model.ids import Key
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
@@ -88,7 +88,8 @@ class Node:
         self.queue: deque[Persist] = deque()
         self.replica: Replica | None = None
         self.suspected: dict[bytes, None] = {}
-        self.must_reach: tuple[int, int] = (0, 0)  # high-water mark of a disk that was damaged
+        self.is_harmed = False  # somebody damaged the disk, and it is not whole again
+        self.must_reach = (0, 0)  # high-water mark of a disk that was damaged, or of a replica that was removed
 
     @property
     def is_damaged(self) -> bool:
@@ -128,6 +129,7 @@ class World:
         assert node.replica is None
         node.lives += 1
         if node.is_damaged:
+            demand(node.is_harmed, "damage that nobody did")
             node.must_reach = max(node.must_reach, node.durable.record.high_water)
         node.replica = Replica(
             7, node.member, node.durable, FakeNotary(node.key), rules=self.rules, limits=self.limits, suspected=node.suspected
@@ -146,6 +148,7 @@ class World:
         node = self.nodes[name]
         assert node.replica is None
         node.stores += 1
+        self.checks.harmed(node)
         node.durable = ReplicaDurable()
         node.must_reach = (0, 0)
 
@@ -154,6 +157,8 @@ class World:
         node = self.nodes[name]
         assert node.replica is None
         node.must_reach = max(node.must_reach, node.durable.record.high_water)
+        self.checks.harmed(node)
+        node.is_harmed = True
         del node.durable.entries[keep:]
 
     # -- steps
@@ -181,7 +186,11 @@ class World:
         """The oldest unsynced write becomes durable; what waited for it is sent."""
         node = self.nodes[name]
         persist = node.queue.popleft()
+        if persist.write.is_forgotten:
+            node.must_reach = max(node.must_reach, node.durable.record.high_water)
+            node.is_harmed = True
         node.durable.apply(persist.write)
+        node.is_harmed = node.is_harmed and node.is_damaged
         self.checks.synced(node, persist.write)
         for send in persist.then:
             self.put(node, send)
@@ -195,7 +204,12 @@ class World:
             self.call(name, "on_time")
 
     def propose(self, name: str, log: Key = LOGS[0], count: int = 1) -> None:
-        """The primary appends one segment of ``count`` entries."""
+        """The primary appends one segment of ``count`` entries, and ships it."""
+        self.queue(name, log, count)
+        self.call(name, "flush")
+
+    def queue(self, name: str, log: Key = LOGS[0], count: int = 1) -> None:
+        """The same, not shipped yet."""
         node = self.nodes[name]
         replica = node.replica
         assert replica is not None
@@ -203,7 +217,6 @@ class World:
         self.proposed += 1
         payload = b"%d" % self.proposed
         replica.append([make_segment(node.key, log, replica.term, head.tail, count, head.hash, payload)])
-        self.call(name, "flush")
 
     def suspect(self, name: str, peer: str) -> None:
         self.nodes[name].suspected[key_of(peer)] = None
@@ -228,6 +241,15 @@ class World:
             else:
                 return
         raise AssertionError("messages never end")
+
+    def rest(self) -> None:
+        """Settle, and let time pass until no replica has anything under way."""
+        self.settle()
+        while dues := [due for node in self.nodes.values() if node.replica and (due := node.replica.next_due_ns()) is not None]:
+            self.now_ns = max(self.now_ns, min(dues))
+            for name in self.nodes:
+                self.tick(name)
+            self.settle()
 
     # -- driver
 
@@ -255,7 +277,7 @@ class World:
             elif isinstance(effect, Notice):
                 self.notices.append((node.name, effect))
             else:
-                assert isinstance(effect, StopServing)
+                assert isinstance(effect, StopServing | Installed)
         self.checks.after(node)
 
     # -- looking

@@ -27,6 +27,9 @@ ROUGH = {
 }
 LYING = {**ROUGH, "tamper": 3}
 DISKS = {**ROUGH, "lose_disk": 30, "damage": 30}
+LEAVING = {"change": 40, "forget": 60, "tick": 40, "propose": 6, "deliver": 160, "sync": 80}
+SLOW = {"deliver": 150, "sync": 90, "propose": 40, "delay": 12, "lag": 6, "release": 10}
+MIXES = {"CALM": {}, "ROUGH": ROUGH, "LYING": LYING, "DISKS": DISKS, "LEAVING": LEAVING, "SLOW": SLOW}
 
 SEEDS_MAX = 150
 """Within so many runs every mutant must have been noticed."""
@@ -45,15 +48,16 @@ NOTICED_BY = {
     "new_term_after_restart": ("two primaries in a term", ROUGH),
     "joint_consensus": ("voters changed at once", ROUGH),
     "learner_before_voter": ("a voter that had not caught up", ROUGH),
+    "record_outlives_removal": ("while damaged", LEAVING),
     "store_id_identity": ("a committed entry is lost", DISKS),
     "damaged_replica_abstains": ("while damaged", DISKS),
     "stop_without_majority": ("serves without a majority", ROUGH),
 }
 
 
-@pytest.mark.parametrize("name", ["CALM", "ROUGH", "LYING", "DISKS"])
+@pytest.mark.parametrize("name", MIXES)
 def test_no_rule_is_broken_and_the_healed_shard_agrees(name: str) -> None:
-    weights = {"CALM": {}, "ROUGH": ROUGH, "LYING": LYING, "DISKS": DISKS}[name]
+    weights = MIXES[name]
     committed = terms = 0
     for seed in range(100):
         chaos = Chaos(seed, **weights)

@@ -118,7 +118,7 @@ def test_changes_that_are_refused() -> None:
 def test_a_follower_that_is_behind_what_it_acknowledged_is_asked_again_by_the_timer_only():
     progress = Progress(next=35, delay_ns=100, match=34)
     progress.sent(35, 35, now_ns=0)
-    progress.refused(Appended(position=34, refusal=Refusal.BEHIND, hint=9, damaged=False))
+    progress.refused(Appended(position=34, refusal=Refusal.BEHIND, hint=9, damaged=False, commit=0))
     assert (progress.next, list(progress.in_flight), progress.due_ns) == (36, [(35, 35)], 100)
-    progress.refused(Appended(position=34, refusal=Refusal.BEHIND, hint=9, damaged=True))  # it says that it lost them
+    progress.refused(Appended(position=34, refusal=Refusal.BEHIND, hint=9, damaged=True, commit=0))  # it says that it lost them
     assert (progress.match, progress.next, progress.probing) == (9, 10, True)

@@ -78,6 +78,46 @@ def test_followers_learn_the_commit_position_with_the_next_message() -> None:
     assert world["B"].commit_position == committed
 
 
+def test_a_primary_that_falls_idle_tells_once_what_is_committed() -> None:
+    world = founded()
+    world.rest()
+    world.propose("A")
+    world.settle()
+    committed = world["A"].commit_position
+    told = world["A"].next_due_ns()
+    assert told == world.now_ns + world.limits.tell_ns
+    world.now_ns = told
+    world.tick("A")
+    assert [(message.body.entries, message.body.commit) for _, _, message in world.bag] == 2 * [((), committed)]
+    world.settle(lost=lambda message: isinstance(message.body, Append))
+    world.rest()  # lost: said again until it is known
+    assert [world[name].commit_position for name in "ABC"] == 3 * [committed]
+    assert [world[name].is_idle for name in "ABC"] == 3 * [True]
+
+
+def test_a_removed_replica_hears_of_it_forgets_the_data_and_keeps_its_record() -> None:
+    world = founded(others="D")
+    world.propose("A")
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    world.settle()
+    world.call("A", "change_members", world.members("ABD"), ())
+    world.rest()
+    assert [world[name].is_removed for name in "ABCD"] == [False, False, True, False]
+    record = world.nodes["C"].durable.record
+    world.carry_out(world.nodes["C"], world["C"].forget())
+    world.sync("C")
+    durable = world.nodes["C"].durable
+    assert (durable.entries, durable.history) == ([], {})
+    assert durable.record.high_water == record.high_water > (0, 0)
+    world.crash("C")
+    world.start("C")
+    assert world["C"].is_damaged
+    world.call("A", "change_members", world.members("ABD"), world.members("C"))
+    world.rest()
+    assert not world["C"].is_damaged
+    assert world["C"].log.last == world["A"].log.last
+
+
 def test_failover_keeps_what_was_acknowledged() -> None:
     world = founded()
     world.propose("A")
@@ -136,6 +176,8 @@ def test_a_primary_without_majority_stops_and_goes_on_when_it_is_back() -> None:
     with pytest.raises(InvalidState):
         world.propose("A")
     world.trust("A", "C")
+    assert not world["A"].is_serving  # somebody else may have been elected meanwhile
+    world.settle()
     assert world["A"].is_serving
 
 
@@ -243,7 +285,7 @@ def test_a_lost_disk_makes_another_member() -> None:
     world.settle()
     assert world["A"].commit_position == committed
     world.trust("A", "C")
-    world.settle()
+    world.rest()
     assert world["A"].commit_position == committed + 1
     voters = world["A"].configuration.voters
     assert world["A"].is_idle  # nothing is sent to a store that is gone
@@ -358,6 +400,7 @@ def test_a_store_that_went_back_in_time_abstains_until_repaired() -> None:
     proof = world.nodes["B"].durable.record
     world.crash("B")
     world.nodes["B"].durable = image
+    world.checks.harmed(world.nodes["B"])
     world.start("B")
     world.carry_out(world.nodes["B"], world["B"].witnessed(proof.term, proof.high_water))
     assert world["B"].is_damaged
@@ -492,7 +535,7 @@ def test_what_is_lost_is_sent_again_until_answered() -> None:
     world.tick("A")
     assert kinds(world) == ["Append", "Append"]
     assert world["A"].next_due_ns() - first == 2 * world.limits.retry_ns
-    world.settle()
+    world.rest()
     assert world["A"].is_idle
     assert world["B"].log.last_hash == world["A"].log.last_hash
 
@@ -508,3 +551,45 @@ def test_votes_and_offers_that_are_lost_are_asked_again() -> None:
     world.settle()
     assert world.serving() == "C"
     assert Offer not in [type(message.body) for _, _, message in world.bag]
+
+
+def test_what_is_queued_is_not_durable() -> None:
+    world = founded("A")
+    for _ in range(4):
+        world.propose("A")
+    world.settle()
+    world.queue("A")
+    last = world["A"].log.last_position
+    world.carry_out(world.nodes["A"], world["A"].compact(2))  # a write, but not of the entry that is queued
+    world.settle()
+    assert (world["A"].commit_position, world["A"].is_idle) == (last - 1, False)
+    world.crash("A")
+    world.start("A")
+    assert not world["A"].is_damaged
+    world.call("A", "campaign")
+    world.settle()
+    assert world.serving() == "A"
+
+
+def test_what_a_primary_queued_and_did_not_flush_is_dropped_when_it_steps_down() -> None:
+    world = founded()
+    world.propose("A")
+    world.settle()
+    world.queue("A")
+    for one, other in ("BA", "CA", "AB", "AC"):
+        world.suspect(one, other)
+    world.call("C", "campaign")
+    world.settle(lost=lambda message: isinstance(message.body, Append))
+    assert (world["A"].role, world["C"].role) == (Role.FOLLOWER, Role.PRIMARY)
+    assert world["A"].log.last == world["B"].log.last
+    world.crash("C")
+    for one, other in ("AB", "BA"):
+        world.trust(one, other)
+    world.call("A", "campaign")
+    world.settle()
+    world.now_ns += 10**9
+    world.tick("A")
+    world.settle()
+    assert world.serving() == "A"
+    stored = [entry.position for entry in world.nodes["A"].durable.entries]
+    assert stored == list(range(1, len(stored) + 1))

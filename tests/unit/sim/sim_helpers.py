@@ -58,6 +58,9 @@ class Puppet:
     def on_request(self, request: Request, now_ns: int) -> Effects:
         return self._event("request", request)
 
+    def on_leave(self, now_ns: int) -> Effects:
+        return self._event("leave")
+
     def next_due_ns(self) -> int | None:
         return self.due_ns
 
@@ -107,7 +110,7 @@ class Puppets:
     def describe(self, message: Any) -> str:
         return str(message)
 
-    def lie(self, message: Any, dice: Random) -> Any | None:
+    def lie(self, message: Any, dice: Random, behaviour: str) -> Any | None:
         return f"not {message}"
 
 

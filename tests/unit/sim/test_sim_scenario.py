@@ -15,8 +15,9 @@ from golemp2p_sim.units import MS, S, duration_ns, duration_text
 from golemp2p_sim.workload import WorkloadOptions, draw_wishes
 
 EXPECTED = {
-    "beyond-the-promise", "calm", "churn", "corrupted-disk", "everything", "flapping-link", "frozen-primary", "hot-shard",
-    "rolling-restart", "slow-disk", "split-brain", "stormy-elections", "thousand-nodes",
+    "beyond-the-promise", "byzantine-voter", "calm", "churn", "corrupted-disk", "everything", "flapping-link", "founder-dies",
+    "frozen-primary", "hot-shard", "join-storm", "leave-one-by-one", "one-to-a-hundred", "rolling-restart", "slow-disk",
+    "split-brain", "stormy-elections", "thousand-nodes",
 }  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def test_what_ships() -> None:
     assert all(load(name).summary for name in names())
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED - {"thousand-nodes", "hot-shard"}))
+@pytest.mark.parametrize("name", sorted(EXPECTED - {"thousand-nodes", "hot-shard", "join-storm", "one-to-a-hundred"}))
 def test_shipped_scenarios_keep_every_promise(name: str) -> None:
     result = run_case(load(name).changed(duration_ns=15 * S).case(3))
     assert result.violations == []
@@ -147,3 +148,55 @@ def test_shapes_of_workloads(shape: str) -> None:
 def test_durations(text: str, ns: int) -> None:
     assert duration_ns(text) == ns
     assert duration_ns(duration_text(ns)) == ns
+
+
+# -- growth -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("growth", "births"),
+    [
+        ("first = '2s'", (0, 2 * S, 3 * S, 4 * S, 5 * S)),
+        ("founders = 3\nfirst = '2s'\nevery = '300ms'", (0, 0, 0, 2 * S, 2 * S + 300 * MS)),
+        ("first = '2s'\ntogether = 4", (0, 2 * S, 2 * S, 2 * S, 2 * S)),
+        ("first = '2s'\ntogether = 2\nevery = '7s'", (0, 2 * S, 2 * S, 9 * S, 9 * S)),
+        ("founders = 5", (0, 0, 0, 0, 0)),
+    ],
+)
+def test_nodes_are_born_as_the_file_says(growth: str, births: tuple[int, ...]) -> None:
+    assert parse(f"nodes = 5\nduration = '10s'\n[growth]\n{growth}", "mine").case(1).births == births
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[growth]\nfounder = 1", "did you mean founders?"),
+        ("[growth]\nfounders = 8", "growth.founders: expected a whole number from 1 to 7"),
+        ("duration = '6s'\n[growth]\nfirst = '1s'", "the last of 7 nodes would be born at 6s, after the end"),
+    ],
+)
+def test_mistakes_in_growth_are_explained(text: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse(text, "mine")
+    assert said in str(caught.value)
+
+
+def test_faults_choose_among_the_born() -> None:
+    text = """
+        nodes = 5
+        duration = "20s"
+        [growth]
+        first = "5s"
+        every = "10s"
+        together = 2
+        [[fault]]
+        kind = "crash"
+        at = "1s"
+        for = "1s"
+        every = "1s"
+        nodes = "random"
+    """
+    faults = parse(text, "mine").case(1).faults
+    assert {fault.nodes for fault in faults if fault.at_ns < 5 * S} == {(0,)}
+    assert {fault.nodes for fault in faults if 5 * S <= fault.at_ns < 15 * S} == {(0,), (1,), (2,)}
+    assert parse(text, "mine").changed(nodes=2, duration_ns=3 * S).case(1).births == (0, 5 * S)

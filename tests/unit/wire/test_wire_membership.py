@@ -23,7 +23,7 @@ RECORDS = st.builds(
     KEYS,
     st.binary(min_size=16, max_size=16),
     st.lists(st.text(max_size=16), max_size=8).map(tuple),
-    st.integers(1, m.WEIGHT_MAX),
+    st.integers(0, m.WEIGHT_MAX),
     st.text(max_size=16),
     SEQUENCES,
     st.booleans(),

@@ -73,7 +73,7 @@ bodies = st.one_of(
     st.builds(msg.RequestVote, st.booleans(), st.booleans(), number, number, configurations, number),
     st.builds(msg.Voted, number, st.booleans(), refusals, signatures | st.just(b"")),
     appends(),
-    st.builds(msg.Appended, number, refusals, number, st.booleans()),
+    st.builds(msg.Appended, number, refusals, number, st.booleans(), number),
     st.just(msg.TakeOver()),
     st.just(msg.AskPrimary()),
     st.builds(msg.Resigned, number),

@@ -1,0 +1,398 @@
+"""One node's part in the mesh: all cores of a node as one machine, which a driver and the simulation run alike.
+
+     message ──> by kind ──> Membership  who is there ──> suspicion ──────> every replica whose group has that peer
+                             Liveness    who works     ──'             └──> Succession: who campaigns when nobody leads
+                             Replica     per shard     ──serving──> Planner, Seats ──> changes of members, hand-over ──> Replica
+                             Requests    find primaries ──nobody known──> Dht
+                             Forward     ──> Requested, if this node serves the shard, else NotPrimary
+
+Calls return effects, in order: those of ``core.effects``, ``core.replica_effects``, ``core.peer_effects``, and ``MemberChanged``,
+``LonelyChanged``, ``Expelled``, ``Answered``, ``GaveUp``, ``Dial`` and ``NodesFound`` of the parts. Tokens of ``Persist`` are this
+node's own. What is sent to this node itself is turned round here. A node with idle shards has no timer but membership's.
+
+Replicas come and go: a shard of which this node hears from a primary is held from then on, blank at first; one whose group has
+removed this node is forgotten but for its record (S9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
+
+from golemp2p.core.beliefs import Authority, Expelled, LonelyChanged, MemberChanged
+from golemp2p.core.dht import Dht, Proofs, RecordsFound
+from golemp2p.core.dice import Dice
+from golemp2p.core.effects import Effect, Persist, Send
+from golemp2p.core.liveness import Liveness, PeerHeard, PeerSilent
+from golemp2p.core.membership import Membership
+from golemp2p.core.notary import Notary
+from golemp2p.core.peer_effects import Drained, MembersKnown, PeerProfile, Requested
+from golemp2p.core.peer_shards import PeerShards
+from golemp2p.core.placement import Targets, targets
+from golemp2p.core.planner import HandOver, Planner, ProposeConfiguration
+from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_effects import StartServing, StopServing
+from golemp2p.core.requests import Locate, Requests
+from golemp2p.model.dht import ShardHint, shard_hint_key
+from golemp2p.model.membership import NodeRecord, Status
+from golemp2p.model.messages_dht import DhtMessage
+from golemp2p.model.messages_membership import LivenessMessage, MembershipMessage
+from golemp2p.model.messages_requests import Answer, Busy, Forward, NotPrimary, RequestMessage
+from golemp2p.model.messages_shard import ShardMessage
+from golemp2p.model.replication import Member
+
+Certify = Callable[[int], bytes]
+"""The newest election certificate of a shard that this node serves, as ``wire.certificate`` encodes it."""
+
+
+class Peer:
+    """``record``: this node, unsigned, with an incarnation higher than in earlier lives (such as milliseconds of its clock), so that
+    others notice that it started anew. ``durable``: what storage holds, by shard. ``size_of``: bytes to copy when a shard gets another
+    replica. ``compute``: see ``Planner``."""
+
+    def __init__(
+        self,
+        record: NodeRecord,
+        durable: Mapping[int, ReplicaDurable],
+        *,
+        shards_count: int,
+        notary: Callable[[int], Notary],
+        authority: Authority,
+        proofs: Proofs,
+        dice: Dice,
+        profile: PeerProfile | None = None,
+        size_of: Callable[[int], int] = lambda _shard: 0,
+        certify: Certify = lambda _shard: b"",
+        compute: Callable[[Sequence[Any], int, int], Targets] = targets,
+    ) -> None:
+        self.profile = profile = profile or PeerProfile()
+        self.own = record.public_key
+        self._certify = certify
+        self._out: list[Effect] = []
+        self.membership = Membership(record, authority, dice, profile.membership)
+        self.liveness = Liveness(profile.liveness)
+        self.planner = Planner(self.own, shards_count, profile.placement, compute)
+        self.requests = Requests(self._candidates, dice, profile.requests, lambda peer: not self.shards.is_suspected(peer))
+        self.dht = Dht(self.membership.record, proofs, dice, profile.lookup)
+        self.shards = PeerShards(
+            Member(self.own, record.store_id), durable, shards_count=shards_count, notary=notary, dice=dice, profile=profile,
+            size_of=size_of, member_of=self.membership.members.get, may_campaign=self._may_campaign, emit=self._emit,
+            planner=self.planner,
+        )  # fmt: skip
+        self._seen: dict[bytes, tuple[int, bytes]] = {}  # of each member: incarnation and store
+        self._to_announce: dict[int, None] = {}  # shards whose certificates are to be put into the DHT
+        self._announced_to = 0  # members of the mesh when all were put there
+        self._announce_ns: int | None = None
+        self._located: dict[int, int] = {}  # lookup -> shard
+        self._working: dict[int, None] = {}
+        self._members_stale = True
+        self._remembered: dict[bytes, tuple[str, ...]] = {}
+        self._drain_ns: int | None = None
+        parts = (self.membership, self.liveness, self.shards, self.planner, self.requests, self.dht)
+        self._dues = tuple(part.next_due_ns for part in parts)
+        self._due_ns: int | None = None
+        self._due_stale = True  # something happened since it was computed
+        self._handlers: dict[type, Callable[[bytes, Any, int], None]] = {
+            **dict.fromkeys(get_args(MembershipMessage), self._on_membership),
+            **dict.fromkeys(get_args(LivenessMessage), self._on_liveness),
+            **dict.fromkeys(get_args(DhtMessage), self._on_dht),
+            **dict.fromkeys(get_args(RequestMessage), self._on_answer),
+            Forward: self._on_forward,
+            ShardMessage: self._on_shard,
+        }
+
+    # -- life
+
+    def start(self, now_ns: int, *, known: Sequence[bytes] = ()) -> list[Effect]:
+        """Call it once, first. ``known``: public keys of members, from an invite or an earlier life: they are asked to let it in."""
+        self.shards.start(now_ns)
+        if known:
+            self._node_level(self.membership.join(known, now_ns), now_ns)
+        return self._done(now_ns)
+
+    def leave(self, now_ns: int) -> list[Effect]:
+        """Give every replica away, then say farewell: ``Drained``. Others see at once that this node takes nothing any more."""
+        record = self.membership.record
+        self._node_level(self.membership.update(now_ns, addresses=record.addresses, weight=0, domain=record.domain), now_ns)
+        self._drain_ns = now_ns
+        self._members_stale = True
+        return self._done(now_ns)
+
+    # -- what happens to this node
+
+    def receive(self, sender: bytes, message: Any, now_ns: int) -> list[Effect]:
+        """``message`` of the node with public key ``sender``, which the transport has authenticated."""
+        handler = self._handlers[message.__class__]
+        self._node_level(self.liveness.heard_from(sender, now_ns), now_ns)
+        handler(sender, message, now_ns)
+        return self._done(now_ns)
+
+    def connected(self, peer: bytes, now_ns: int) -> list[Effect]:
+        """A new connection to ``peer``: what was under way on an old one may be lost."""
+        self.shards.reconnected(peer, now_ns)
+        return self._done(now_ns)
+
+    def persisted(self, token: int, now_ns: int) -> list[Effect]:
+        """The write with this token, and so all before it, is durable."""
+        self.shards.persisted(token, now_ns)
+        return self._done(now_ns)
+
+    def next_due_ns(self) -> int | None:
+        """When ``on_time`` should be called; ``None`` for a node that is alone and idle."""
+        if self._due_stale:
+            self._due_stale = False
+            due_ns = self._drain_ns
+            if self._announce_ns is not None and (due_ns is None or self._announce_ns < due_ns):
+                due_ns = self._announce_ns
+            for next_due_ns in self._dues:
+                other_ns = next_due_ns()
+                if other_ns is not None and (due_ns is None or other_ns < due_ns):
+                    due_ns = other_ns
+            self._due_ns = due_ns
+        return self._due_ns
+
+    def on_time(self, now_ns: int) -> list[Effect]:
+        """Do what is due; may be called early or late."""
+        for part in (self.membership, self.liveness, self.planner, self.requests, self.dht):
+            due_ns = part.next_due_ns()
+            if due_ns is not None and due_ns <= now_ns:
+                self._node_level(part.on_time(now_ns), now_ns)
+        due_ns = self.shards.next_due_ns()
+        if due_ns is not None and due_ns <= now_ns:
+            self.shards.on_time(now_ns)
+        if self._drain_ns is not None and self._drain_ns <= now_ns:
+            self._drain(now_ns)
+        if self._announce_ns is not None and self._announce_ns <= now_ns:
+            self._announce(now_ns)
+        return self._done(now_ns)
+
+    # -- what the node wants
+
+    def submit(self, shard: int, idempotency_key: str, payload: Any, deadline_ns: int, now_ns: int) -> tuple[int, list[Effect]]:
+        """A request to whoever is primary of ``shard``. Its number; ``Answered`` or ``GaveUp`` will carry it."""
+        number, effects = self.requests.submit(shard, idempotency_key, payload, deadline_ns, now_ns)
+        self._node_level(effects, now_ns)
+        return number, self._done(now_ns)
+
+    def answer(self, sender: bytes, message: Answer | NotPrimary | Busy, now_ns: int) -> list[Effect]:
+        """To a ``Requested`` of ``sender``."""
+        self._send(sender, message, now_ns)
+        return self._done(now_ns)
+
+    def flush(self, shard: int, now_ns: int) -> list[Effect]:
+        """Ship what was queued with ``shards[shard].append`` and the like."""
+        self.shards.flush(shard, now_ns)
+        return self._done(now_ns)
+
+    def work_began(self, shard: int, now_ns: int) -> list[Effect]:
+        """This node, its primary, runs or waits for something in ``shard``: followers are to notice its death soon."""
+        self._working[shard] = None
+        self._node_level(self.liveness.work_began(shard, self.shards.others(shard), now_ns), now_ns)
+        return self._done(now_ns)
+
+    def work_ended(self, shard: int, now_ns: int) -> list[Effect]:
+        """Nothing is left to do in ``shard``."""
+        self._working.pop(shard, None)
+        self._node_level(self.liveness.work_ended(shard), now_ns)
+        return self._done(now_ns)
+
+    # -- messages
+
+    def _on_membership(self, sender: bytes, message: Any, now_ns: int) -> None:
+        self._node_level(self.membership.receive(sender, message, now_ns), now_ns)
+
+    def _on_liveness(self, sender: bytes, message: Any, now_ns: int) -> None:
+        self._hear(sender, now_ns)
+        if sender in self.membership.members:
+            self._node_level(self.liveness.receive(sender, message, now_ns), now_ns)
+
+    def _on_shard(self, sender: bytes, message: ShardMessage, now_ns: int) -> None:
+        self._hear(sender, now_ns)
+        if sender in self.membership.members:
+            self.shards.receive(sender, message, now_ns)
+
+    def _on_dht(self, sender: bytes, message: Any, now_ns: int) -> None:
+        self._hear(sender, now_ns)
+        member = self.membership.members.get(sender)
+        if member is not None:
+            self._node_level(self.dht.receive(member.record, message, now_ns), now_ns)
+
+    def _on_answer(self, sender: bytes, message: Any, now_ns: int) -> None:
+        self._hear(sender, now_ns)
+        self._node_level(self.requests.receive(sender, message, now_ns), now_ns)
+
+    def _on_forward(self, sender: bytes, forward: Forward, now_ns: int) -> None:
+        self._hear(sender, now_ns)
+        shard = forward.shard
+        if self.shards.is_serving(shard):
+            self._out.append(Requested(sender, forward))
+        elif self.shards.leads(shard):
+            self._send(sender, Busy(forward.number, self.profile.not_serving_ms), now_ns)
+        else:
+            self.shards.doubt(shard, now_ns)
+            term, primary = max(self.shards.primary(shard), self.requests.primary(shard), key=lambda known: known[0])
+            hint = None if primary in (self.own, sender) else primary
+            self._send(sender, NotPrimary(forward.number, shard, term, hint), now_ns)
+
+    def _hear(self, sender: bytes, now_ns: int) -> None:
+        """Whoever says anything lives."""
+        if sender != self.own:
+            self._node_level(self.membership.heard_from(sender, now_ns), now_ns)
+
+    # -- effects of the parts
+
+    def _emit(self, effect: Effect, now_ns: int) -> None:
+        """Of the shards."""
+        if effect.__class__ is Send:
+            self._send(effect.peer, effect.message, now_ns)
+            return
+        self._out.append(effect)
+        if effect.__class__ is StartServing:
+            self._node_level(self.requests.hint(effect.shard, effect.term, self.own, now_ns), now_ns)
+            if self._announced_to:
+                self._to_announce[effect.shard] = None
+        elif effect.__class__ is StopServing:
+            self._working.pop(effect.shard, None)
+            self._node_level(self.liveness.work_ended(effect.shard), now_ns)
+        elif effect.__class__ is Persist:
+            for send in effect.then:
+                self.liveness.sent_to(send.peer, now_ns)
+
+    def _send(self, peer: bytes, message: Any, now_ns: int) -> None:
+        if peer == self.own:
+            self._handlers[message.__class__](peer, message, now_ns)
+            return
+        self.liveness.sent_to(peer, now_ns)
+        self._out.append(Send(peer, message))
+
+    def _node_level(self, effects: Sequence[Effect], now_ns: int) -> None:
+        """Effects of everything but the shards."""
+        for effect in effects:
+            match effect:
+                case Send(peer, message):
+                    self._send(peer, message, now_ns)
+                case MemberChanged():
+                    self._member_changed(effect, now_ns)
+                case PeerSilent(peer):
+                    self._judge(peer, now_ns)
+                    self._node_level(self.requests.lost(peer, now_ns), now_ns)
+                case PeerHeard(peer):
+                    self._judge(peer, now_ns)
+                case LonelyChanged(lonely):
+                    self._out.append(effect)
+                    if not lonely:
+                        self.shards.hurry(now_ns)
+                case ProposeConfiguration(shard, voters, learners):
+                    self.shards.propose(shard, voters, learners, now_ns)
+                case HandOver(shard, successor):
+                    self.shards.hand_over(shard, successor, now_ns)
+                case Locate(shard):
+                    number, more = self.dht.find_records(shard_hint_key(shard), now_ns, enough=1)
+                    self._located[number] = shard
+                    self._node_level(more, now_ns)
+                case RecordsFound(number, _, records):
+                    self._out.append(effect)
+                    if number in self._located:
+                        self._found(self._located.pop(number), records, now_ns)
+                case Expelled():
+                    self._out.append(effect)
+                case _:
+                    self._out.append(effect)
+
+    def _found(self, shard: int, records: Sequence[Any], now_ns: int) -> None:
+        for record in records:
+            if isinstance(record, ShardHint) and record.shard == shard:
+                self._node_level(self.requests.hint(shard, record.term, record.primary, now_ns), now_ns)
+
+    def _announce_all(self) -> None:
+        """The mesh has outgrown the nodes that hold the certificates of this node's shards, or has just become too large to ask all."""
+        count = self.membership.members.present_count
+        if count > self.profile.hints_above and count * 100 >= self._announced_to * self.profile.hints_growth_percent:
+            self._announced_to = count
+            self._to_announce.update(dict.fromkeys(s for s in self.shards.held() if self.shards.is_serving(s)))
+
+    def _announce(self, now_ns: int) -> None:
+        """Put certificates into the DHT, a few at a time."""
+        self._announce_ns = now_ns + self.profile.hints_pause_ns if self._to_announce else None
+        for shard in list(self._to_announce)[: self.profile.hints_at_once]:
+            del self._to_announce[shard]
+            if self.shards.is_serving(shard):
+                hint = ShardHint(shard, self.shards[shard].term, self.own, self._certify(shard))
+                self._node_level(self.dht.publish(hint, now_ns), now_ns)
+
+    # -- who is there
+
+    def _member_changed(self, change: MemberChanged, now_ns: int) -> None:
+        self._out.append(change)
+        member = change.member
+        key, record = member.public_key, member.record
+        self._members_stale = True
+        before = self._seen.get(key)
+        if member.status is Status.REMOVED:
+            self._seen.pop(key, None)
+        else:
+            self._seen[key] = (record.incarnation, record.store_id)
+        self._judge(key, now_ns)
+        if member.is_present:
+            self._node_level(self.dht.contacted(record, now_ns), now_ns)
+        if not member.is_present:
+            self._node_level(self.dht.lost(key, now_ns), now_ns)
+            self.liveness.forget(key)
+            self._node_level(self.requests.lost(key, now_ns), now_ns)
+        elif before is not None and before != (record.incarnation, record.store_id):
+            if before[1] != record.store_id:
+                self.shards.store_changed(key, now_ns)
+            self.shards.reconnected(key, now_ns)
+        elif change.before is None or change.before > Status.SUSPECT:
+            self.shards.hurry(now_ns)
+
+    def _judge(self, peer: bytes, now_ns: int) -> None:
+        """Whether the replicas should hold ``peer`` dead: members not present, and primaries with work that fell silent."""
+        is_dead = not self.membership.is_alive(peer) or self.liveness.is_silent(peer)
+        self.shards.judged(peer, now_ns, is_dead=is_dead)
+
+    def _may_campaign(self) -> bool:
+        return self.membership.may_campaign
+
+    def _candidates(self, shard: int) -> Sequence[bytes]:
+        """Whom to ask for ``shard``: its voters where this node knows them, else where placement puts it; in a small mesh everybody."""
+        likely = self.shards.voters(shard) or self.planner.target(shard)
+        members = self.membership.members
+        if members.present_count > self.profile.hints_above:
+            return likely
+        return tuple(dict.fromkeys((*likely, *members.others())))
+
+    def _drain(self, now_ns: int) -> None:
+        if len(self.shards) == 0 or self.membership.members.present_count == 1:
+            self._drain_ns = None
+            self._node_level(self.membership.leave(now_ns), now_ns)
+            self._out.append(Drained())
+        else:
+            self._drain_ns = now_ns + self.profile.drain_tick_ns
+
+    # -- the end of every call
+
+    def _done(self, now_ns: int) -> list[Effect]:
+        if self._members_stale:
+            self._members_stale = False
+            members = list(self.membership.members.everyone)
+            self.planner.members_changed(members, now_ns)
+            self._announce_all()
+            self._remember([member.record for member in members if member.public_key != self.own and member.is_present])
+        self.shards.settle(now_ns)
+        if self.shards.reconfigured:
+            for shard in [shard for shard in self.shards.reconfigured if shard in self._working]:
+                self._node_level(self.liveness.work_began(shard, self.shards.others(shard), now_ns), now_ns)
+            self.shards.reconfigured.clear()
+        if self._to_announce and self._announce_ns is None:
+            self._announce(now_ns)
+        self._due_stale = True
+        out, self._out = self._out, []
+        return out
+
+    def _remember(self, records: Sequence[NodeRecord]) -> None:
+        """If somebody came, or can be reached elsewhere. Who goes is kept until then: it may be who finds the mesh again."""
+        places = {record.public_key: record.addresses for record in records}
+        if any(self._remembered.get(key) != addresses for key, addresses in places.items()):
+            self._remembered = places
+            self._out.append(MembersKnown(tuple(records)))
