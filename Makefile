@@ -3,9 +3,11 @@
 #   make demo       a node, a component, a kill -9, and the worker that goes on          make run      a node in the foreground
 #   make test       examples and all tests                                               make torture  the long crash tests
 #   make check      lint, types, import contracts, house rules                           make bench    the benchmarks
+#   make simulate   10,000 seeds of simulated networks under all faults: half an hour and more
 #   make examples   build the example components (cached)                                make clean    remove what was built
 #
-# PYTHON=/path/to/python3 picks the Python; ARGS="..." adds arguments (make run ARGS="--http 127.0.0.1:8080").
+# PYTHON=/path/to/python3 picks the Python; ARGS="..." adds arguments (make run ARGS="--http 127.0.0.1:8080",
+# make simulate ARGS="--protocol mesh --seeds 500 --seed 20000").
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done; echo python3)
@@ -14,7 +16,7 @@ STAMP := .venv/.installed
 SOURCES := golemp2p node gateway tests benchmarks examples simulations .ci
 
 .DELETE_ON_ERROR:
-.PHONY: demo run test torture bench check format examples install clean
+.PHONY: demo run test torture simulate bench check format examples install clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/build.py cart-python
@@ -28,6 +30,9 @@ test: examples
 
 torture: examples
 	$(BIN)/python tests/integration/kill_under_load.py --kills 200 --clients 8 $(ARGS)
+
+simulate: $(STAMP)
+	$(BIN)/golemp2p sim run everything --protocol shard --seeds 10000 --jobs 2 $(ARGS)
 
 bench: examples
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -26,7 +26,7 @@ def is_quorum(configuration: Configuration, agreeing: Container[Member]) -> bool
 
 
 def _is_majority(voters: Sequence[Member], agreeing: Container[Member]) -> bool:
-    return sum(voter in agreeing for voter in voters) > len(voters) // 2
+    return sum([voter in agreeing for voter in voters]) > len(voters) // 2
 
 
 def quorum_position(configuration: Configuration, positions: Mapping[Member, int]) -> int:
@@ -38,8 +38,8 @@ def quorum_position(configuration: Configuration, positions: Mapping[Member, int
 
 
 def _majority_position(voters: Sequence[Member], positions: Mapping[Member, int]) -> int:
-    held = sorted((positions.get(voter, 0) for voter in voters), reverse=True)
-    return held[len(held) // 2]
+    held = sorted([positions.get(voter, 0) for voter in voters])
+    return held[(len(held) - 1) // 2]
 
 
 def next_configuration(

@@ -65,11 +65,13 @@ class NodesFound:
 
 @dataclass(frozen=True, slots=True)
 class RecordsFound:
-    """Effect: the newest genuine records under ``key``; empty if nobody asked had any."""
+    """Effect: the newest genuine records under ``key``; empty if nobody asked had any. ``hops`` and ``rpcs`` as above."""
 
     number: int
     key: bytes
     records: tuple[DhtRecord, ...]
+    hops: int
+    rpcs: int
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class Dht:
     # --- contacts
 
     def contacted(self, record: NodeRecord, now_ns: int) -> list[Effect]:
-        """A connection to this node stands, its key proved."""
+        """A connection to this node stands, its key proved; or membership holds it alive."""
         if not self._proofs.admits(record):
             return [Notice("dht.forged-record", (("subject", record.public_key),))]
         to_ping = self.routing.contacted(record, now_ns)
@@ -124,10 +126,9 @@ class Dht:
         if all(asked != peer for _, asked in self._asked.values()):  # else the lookup that asked it will count the failure
             self.routing.failed(peer)
         for number, (search, asked) in list(self._asked.items()):
-            if asked == peer:
-                del self._asked[number]
-                if search in self._searches:
-                    effects += self._carry_on(search, self._searches[search].lookup.failed(peer, now_ns), now_ns)
+            is_open = asked == peer and self._asked.pop(number, None) is not None  # else its lookup ended meanwhile
+            if is_open and search in self._searches:
+                effects += self._carry_on(search, self._searches[search].lookup.failed(peer, now_ns), now_ns)
         return effects
 
     # --- what the node wants
@@ -207,6 +208,8 @@ class Dht:
 
     def next_due_ns(self) -> int | None:
         """``None`` while nothing is looked for, published or known."""
+        if not self._searches and not self._published:
+            return self._refresh_ns
         dues = [due for search in self._searches.values() if (due := search.lookup.next_due_ns()) is not None]
         dues += [due for _, due in self._published.values()]
         if self._refresh_ns is not None:
@@ -273,7 +276,7 @@ class Dht:
         if search.publish is not None:
             return [Dial(node, msg.Put(self._next(), search.publish, LIFETIME_S)) for node in lookup.closest]
         if search.records:
-            return [RecordsFound(number, lookup.target, tuple(search.found.values()))]
+            return [RecordsFound(number, lookup.target, tuple(search.found.values()), lookup.hops, lookup.rpcs)]
         return [NodesFound(number, lookup.target, tuple(lookup.closest), lookup.hops, lookup.rpcs)]
 
     def _next(self) -> int:

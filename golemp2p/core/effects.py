@@ -9,11 +9,12 @@ before it is durable, releases nothing: neither ``then`` nor the report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from golemp2p.model.light import light_dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@light_dataclass(frozen=True, slots=True)
 class Send:
     """Give ``message`` to the peer with public key ``peer`` (32 bytes). It may be lost, repeated or overtaken.
 
@@ -24,7 +25,7 @@ class Send:
     message: Any
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Persist:
     """Make ``write`` durable; only then carry out ``then`` and report ``persisted(token)`` to the core.
 
@@ -37,7 +38,7 @@ class Persist:
     then: tuple[Send, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Notice:
     """For the log: a stable event name and fields. Nothing depends on it."""
 

@@ -26,8 +26,9 @@ def violation(entry: Entry, log: ReplicaLog, notary: Notary, rules: Rules) -> st
     before = entry.position - 1
     if differs(entry.previous_hash, log.hash_at(before), rules) or differs(entry.hash, _hash_of(entry, notary), rules):
         return "hash"
-    opens_term = entry.term > log.term_at(before)
-    if opens_term != (entry.content.__class__ in (Election, Branch)) or entry.term < log.term_at(before):
+    term_before = log.term_at(before)
+    opens_term = entry.term > term_before
+    if opens_term != (entry.content.__class__ in (Election, Branch)) or entry.term < term_before:
         return "term"
     if not opens_term and entry.author != log.author_at(before):
         return "author"

@@ -73,7 +73,8 @@ class Leading:
         if content.__class__ is Configuration:
             self._meet(content, log.configuration)
         log.append(Entry(position, state.term, log.last_hash, author, content, signature, entry_hash))
-        self._track()
+        if content.__class__ is not LogSegment:
+            self._track()
         if content.__class__ is Configuration:
             self._refresh("no-majority")
         return position
@@ -109,7 +110,7 @@ class Leading:
         state = self._state
         log = state.log
         if log.last_position > state.written_position:
-            state.persist(entries=tuple(log.entry(at) for at in range(state.written_position + 1, log.last_position + 1)))
+            state.persist(entries=tuple(log.between(state.written_position + 1, log.last_position + 1)))
         for member, progress in self.progress.items():
             self._ship(member, progress, now_ns)
 
@@ -195,18 +196,19 @@ class Leading:
     def _note_store(self, member: Member) -> None:
         """A node has one store at a time: whatever it had under another id is lost (S9)."""
         for other, progress in self.progress.items():
-            is_gone = other.public_key == member.public_key and other != member
-            if is_gone and not progress.is_gone:
+            if other == member:
+                progress.is_gone = False
+            elif other.public_key == member.public_key and not progress.is_gone:
                 progress.due_ns = None
                 self._state.notice("store-replaced", peer=other.public_key, store_id=other.store_id)
                 progress.is_gone = True
-            elif other == member:
-                progress.is_gone = False
 
     def advance(self, now_ns: int) -> None:
         """Commit what a quorum holds durably, by way of an entry of this term (S5)."""
         state = self._state
         log = state.log
+        if log.commit == log.last_position:
+            return
         positions = {member: progress.match for member, progress in self.progress.items() if not progress.damaged}
         positions[state.known_as(log.configuration, state.me)] = state.durable_position
         position = quorum_position(log.configuration, positions)
@@ -339,10 +341,12 @@ class Leading:
 
     def next_due_ns(self) -> int | None:
         suspected = self._state.suspected
-        dues = [p.due_ns for m, p in self.progress.items() if p.due_ns is not None and m.public_key not in suspected]
-        if self._transfer is not None:
-            dues.append(self._transfer_due_ns)
-        return min(dues, default=None)
+        soonest_ns = None if self._transfer is None else self._transfer_due_ns
+        for member, progress in self.progress.items():  # asked after every message: no lists are made
+            due_ns = progress.due_ns
+            if due_ns is not None and (soonest_ns is None or due_ns < soonest_ns) and member.public_key not in suspected:
+                soonest_ns = due_ns
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> None:
         limits = self._state.limits
@@ -350,7 +354,8 @@ class Leading:
             self._transfer = None
             self._refresh("")
         for member, progress in self.progress.items():
-            if progress.due_ns is not None and now_ns >= progress.due_ns:
+            due_ns = progress.due_ns
+            if due_ns is not None and now_ns >= due_ns:
                 progress.rewind()
                 progress.delay_ns = min(2 * progress.delay_ns, limits.retry_max_ns)
                 self._ship(member, progress, now_ns)

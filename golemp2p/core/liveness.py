@@ -28,6 +28,7 @@ class LivenessProfile:
     """All times in nanoseconds."""
 
     heartbeat_ns: int = 100 * MS
+    """Work that ends sooner is not announced: most invocations last some milliseconds."""
     ask_after_ns: int = 500 * MS
     silent_after_ns: int = 1_000 * MS
     """Ten heartbeats missed, as etcd and Restate do: the same at any size of the mesh."""
@@ -65,6 +66,7 @@ class Liveness:
         self._shares: dict[int, tuple[bytes, ...]] = {}
         self._working: dict[bytes, int] = {}
         self._sent_ns: dict[bytes, int] = {}
+        self._announced: dict[bytes, None] = {}
         self._watched: dict[bytes, _Watched] = {}
 
     # --- as primary
@@ -76,7 +78,7 @@ class Liveness:
         for peer in followers:
             self._working[peer] = self._working.get(peer, 0) + 1
             if self._working[peer] == 1:
-                effects.append(self._heartbeat(peer, now_ns))
+                self._sent_ns[peer] = now_ns
         return effects
 
     def work_ended(self, shard: int, *, others: Sequence[bytes] = ()) -> list[Effect]:
@@ -87,13 +89,14 @@ class Liveness:
             if self._working[peer] == 0:
                 del self._working[peer]
                 self._sent_ns.pop(peer, None)
-                if peer not in others:
+                if peer in self._announced and peer not in others:
+                    del self._announced[peer]
                     effects.append(Send(peer, Heartbeat(working=False)))
         return effects
 
     def sent_to(self, peer: bytes, now_ns: int) -> None:
         """Something else was sent to ``peer``: it stands for a heartbeat."""
-        if peer in self._working:
+        if peer in self._announced:
             self._sent_ns[peer] = now_ns
 
     # --- as follower
@@ -133,15 +136,24 @@ class Liveness:
 
     def next_due_ns(self) -> int | None:
         """``None`` when no shard with work is shared with anybody."""
+        if not self._working and not self._watched:
+            return None
         profile = self._profile
-        dues = [self._sent_ns[peer] + profile.heartbeat_ns for peer in self._working]
+        soonest_ns: int | None = None
+        for peer in self._working:  # asked after every message: no lists are made
+            due_ns = self._sent_ns[peer] + profile.heartbeat_ns
+            if soonest_ns is None or due_ns < soonest_ns:
+                soonest_ns = due_ns
         for watched in self._watched.values():
-            if not watched.silent:
-                asks_ns = watched.heard_ns + profile.ask_after_ns
-                if watched.asked_ns is not None:
-                    asks_ns = watched.asked_ns + profile.heartbeat_ns
-                dues.append(min(asks_ns, watched.heard_ns + profile.silent_after_ns))
-        return min(dues, default=None)
+            if watched.silent:
+                continue
+            asks_ns = watched.heard_ns + profile.ask_after_ns
+            if watched.asked_ns is not None:
+                asks_ns = watched.asked_ns + profile.heartbeat_ns
+            due_ns = min(asks_ns, watched.heard_ns + profile.silent_after_ns)
+            if soonest_ns is None or due_ns < soonest_ns:
+                soonest_ns = due_ns
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> list[Effect]:
         due_ns = self.next_due_ns()
@@ -173,4 +185,5 @@ class Liveness:
         working = peer in self._working
         if working:
             self._sent_ns[peer] = now_ns
+            self._announced[peer] = None
         return Send(peer, Heartbeat(working=working))

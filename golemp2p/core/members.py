@@ -27,6 +27,7 @@ class Members:
         self._removals: dict[bytes, Removal] = {}
         self._present: dict[bytes, None] = {}
         self._absent: dict[bytes, None] = {}
+        self._dead: dict[bytes, None] = {}
         self._others: tuple[bytes, ...] | None = None
 
     def __len__(self) -> int:
@@ -61,10 +62,10 @@ class Members:
 
     @property
     def has_dead(self) -> bool:
-        return any(self._members[key].status is Status.DEAD for key in self._absent)
+        return bool(self._dead)
 
     def dead(self) -> list[bytes]:
-        return [key for key in self._absent if self._members[key].status is Status.DEAD]
+        return list(self._dead)
 
     def put(self, record: NodeRecord, status: Status, now_ns: int) -> Member:
         """The member described by ``record`` has ``status`` from now on."""
@@ -75,6 +76,10 @@ class Members:
         if key not in present:
             present[key] = None
             self._others = None
+        if status is not Status.DEAD:
+            self._dead.pop(key, None)
+        else:
+            self._dead[key] = None
         return member
 
     def remove(self, removal: Removal) -> Member | None:
@@ -83,12 +88,14 @@ class Members:
         self._present.pop(removal.subject, None)
         self._others = None
         self._absent.pop(removal.subject, None)
+        self._dead.pop(removal.subject, None)
         return self._members.pop(removal.subject, None)
 
     def forget(self, before_ns: int) -> None:
         """Drop members that were dead or gone before then."""
         for key in [key for key in self._absent if self._members[key].since_ns < before_ns]:
             del self._absent[key], self._members[key]
+            self._dead.pop(key, None)
 
     @property
     def is_full(self) -> bool:

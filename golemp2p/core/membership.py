@@ -45,6 +45,8 @@ class Membership:
         self._beliefs = Beliefs(record, authority, dice, self._probing, profile)
         self._joining: tuple[bytes, ...] = ()
         self._due: dict[str, int] = {}
+        self._due_soonest_ns: int | None = None
+        self._reasons = (False, False, False, False, False)
         self.members = self._beliefs.members
 
     # --- what others ask
@@ -120,10 +122,13 @@ class Membership:
             return []
         effects: list[Effect] = []
         self._excuse_pause(now_ns)
-        if sender not in self.members:
+        member = self.members.get(sender)
+        if member is None:
             return self._receive_from_stranger(sender, message, now_ns)
         self._beliefs.hear(sender, now_ns, effects)
-        self._tell_the_dead(sender, effects)
+        if member.status is Status.DEAD and self._beliefs.may_correct(sender, sender, now_ns):  # it does not know it yet
+            claim = Claim(sender, member.record.incarnation, Status.DEAD, self._own)
+            effects.append(Send(sender, msg.Gossip((claim,))))
         match message:
             case msg.Ping(sequence, updates):
                 self._beliefs.apply_all(updates, sender, now_ns, effects)
@@ -146,7 +151,8 @@ class Membership:
                 effects.append(Notice("membership.refused", (("peer", sender), ("reason", reason))))
             case msg.SyncStart() | msg.SyncPage() | msg.SyncUpdates():
                 self._on_sync(sender, message, now_ns, effects)
-        self._schedule(now_ns)
+        if self._reasons != self._reasons_now():
+            self._schedule(now_ns)
         return effects
 
     def _receive_from_stranger(self, sender: bytes, message: msg.MembershipMessage, now_ns: int) -> list[Effect]:
@@ -166,12 +172,6 @@ class Membership:
             effects.append(Send(sender, msg.Stranger()))
         self._schedule(now_ns)
         return effects
-
-    def _tell_the_dead(self, sender: bytes, effects: list[Effect]) -> None:
-        """Who speaks and is dead here does not know it yet."""
-        member = self.members.get(sender)
-        if member is not None and member.status is Status.DEAD:
-            effects.append(Send(sender, msg.Gossip((Claim(sender, member.record.incarnation, Status.DEAD, self._own),))))
 
     def _on_join(self, sender: bytes, record: NodeRecord, now_ns: int, effects: list[Effect]) -> None:
         known = self.members.get(sender)
@@ -225,12 +225,9 @@ class Membership:
         if self._beliefs.is_over:
             return None
         due_ns = self._probing.due_ns
-        for other_ns in self._due.values():  # asked after every message: no lists are made
-            if due_ns is None or other_ns < due_ns:
+        for other_ns in (self._due_soonest_ns, self._probing.relays_due_ns):  # asked after every message: no lists are made
+            if other_ns is not None and (due_ns is None or other_ns < due_ns):
                 due_ns = other_ns
-        relays_ns = self._probing.relays_due_ns
-        if relays_ns is not None and (due_ns is None or relays_ns < due_ns):
-            due_ns = relays_ns
         for suspicion in self._beliefs.suspicions.values():
             if due_ns is None or suspicion.deadline_ns < due_ns:
                 due_ns = suspicion.deadline_ns
@@ -264,15 +261,27 @@ class Membership:
         del self._due[what]
         return True
 
+    def _reasons_now(self) -> tuple[bool, bool, bool, bool, bool]:
+        """To start a probe, to gossip, to compare lists, to look for the dead, to join. Messages seldom change them."""
+        company = self.members.present_count > 1
+        return (
+            company and self._probing.round is None,
+            company and len(self._beliefs.gossip) > 0,
+            company,
+            self.members.has_dead,
+            bool(self._joining),
+        )
+
     def _schedule(self, now_ns: int) -> None:
         """Start the timers that have a reason to run, stop those that have none."""
-        company = self.members.present_count > 1
-        if company and self._probing.round is None:
+        self._reasons = probe, gossip, sync, reconnect, join = self._reasons_now()
+        if probe:
             self._due.setdefault("probe", now_ns)
-        self._want("gossip", company and len(self._beliefs.gossip) > 0, now_ns, self._profile.gossip_interval_ns)
-        self._want("sync", company, now_ns, self._profile.sync_interval_ns)
-        self._want("reconnect", self.members.has_dead, now_ns, self._profile.reconnect_interval_ns)
-        self._want("join", bool(self._joining), now_ns, self._profile.join_interval_ns)
+        self._want("gossip", gossip, now_ns, self._profile.gossip_interval_ns)
+        self._want("sync", sync, now_ns, self._profile.sync_interval_ns)
+        self._want("reconnect", reconnect, now_ns, self._profile.reconnect_interval_ns)
+        self._want("join", join, now_ns, self._profile.join_interval_ns)
+        self._due_soonest_ns = min(self._due.values(), default=None)
 
     def _want(self, what: str, wanted: bool, now_ns: int, interval_ns: int) -> None:
         if not wanted:

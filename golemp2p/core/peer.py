@@ -7,8 +7,9 @@
                              Forward     ──> Requested, if this node serves the shard, else NotPrimary
 
 Calls return effects, in order: those of ``core.effects``, ``core.replica_effects``, ``core.peer_effects``, and ``MemberChanged``,
-``LonelyChanged``, ``Expelled``, ``Answered``, ``GaveUp``, ``Dial`` and ``NodesFound`` of the parts. Tokens of ``Persist`` are this
-node's own. What is sent to this node itself is turned round here. A node with idle shards has no timer but membership's.
+``LonelyChanged``, ``Expelled``, ``Answered``, ``GaveUp``, ``Dial``, ``NodesFound`` and ``RecordsFound`` of the parts. A driver
+hands over the writes and messages of a list before it calls again because of its other effects: else writes of one replica change
+places. Tokens of ``Persist`` are this node's own. What is sent to this node itself is turned round here. Idle shards have no timer.
 
 Replicas come and go: a shard of which this node hears from a primary is held from then on, blank at first; one whose group has
 removed this node is forgotten but for its record (S9).
@@ -46,7 +47,8 @@ Certify = Callable[[int], bytes]
 
 
 class Peer:
-    """``record``: this node, unsigned. ``durable``: what storage holds, by shard. ``size_of``: bytes to copy when a shard gets another
+    """``record``: this node, unsigned, with an incarnation higher than in earlier lives (such as milliseconds of its clock), so that
+    others notice that it started anew. ``durable``: what storage holds, by shard. ``size_of``: bytes to copy when a shard gets another
     replica. ``compute``: see ``Planner``."""
 
     def __init__(
@@ -71,7 +73,7 @@ class Peer:
         self.membership = Membership(record, authority, dice, profile.membership)
         self.liveness = Liveness(profile.liveness)
         self.planner = Planner(self.own, shards_count, profile.placement, compute)
-        self.requests = Requests(self._candidates, dice, profile.requests)
+        self.requests = Requests(self._candidates, dice, profile.requests, lambda peer: not self.shards.is_suspected(peer))
         self.dht = Dht(self.membership.record, proofs, dice, profile.lookup)
         self.shards = PeerShards(
             Member(self.own, record.store_id), durable, shards_count=shards_count, notary=notary, dice=dice, profile=profile,
@@ -79,12 +81,18 @@ class Peer:
             planner=self.planner,
         )  # fmt: skip
         self._seen: dict[bytes, tuple[int, bytes]] = {}  # of each member: incarnation and store
-        self._contacted: dict[bytes, int] = {}
+        self._to_announce: dict[int, None] = {}  # shards whose certificates are to be put into the DHT
+        self._announced_to = 0  # members of the mesh when all were put there
+        self._announce_ns: int | None = None
         self._located: dict[int, int] = {}  # lookup -> shard
         self._working: dict[int, None] = {}
         self._members_stale = True
         self._remembered: dict[bytes, tuple[str, ...]] = {}
         self._drain_ns: int | None = None
+        parts = (self.membership, self.liveness, self.shards, self.planner, self.requests, self.dht)
+        self._dues = tuple(part.next_due_ns for part in parts)
+        self._due_ns: int | None = None
+        self._due_stale = True  # something happened since it was computed
         self._handlers: dict[type, Callable[[bytes, Any, int], None]] = {
             **dict.fromkeys(get_args(MembershipMessage), self._on_membership),
             **dict.fromkeys(get_args(LivenessMessage), self._on_liveness),
@@ -132,14 +140,17 @@ class Peer:
 
     def next_due_ns(self) -> int | None:
         """When ``on_time`` should be called; ``None`` for a node that is alone and idle."""
-        due_ns = self.membership.next_due_ns()
-        for part in (self.liveness, self.shards, self.planner, self.requests, self.dht):
-            other_ns = part.next_due_ns()
-            if other_ns is not None and (due_ns is None or other_ns < due_ns):
-                due_ns = other_ns
-        if self._drain_ns is not None and (due_ns is None or self._drain_ns < due_ns):
+        if self._due_stale:
+            self._due_stale = False
             due_ns = self._drain_ns
-        return due_ns
+            if self._announce_ns is not None and (due_ns is None or self._announce_ns < due_ns):
+                due_ns = self._announce_ns
+            for next_due_ns in self._dues:
+                other_ns = next_due_ns()
+                if other_ns is not None and (due_ns is None or other_ns < due_ns):
+                    due_ns = other_ns
+            self._due_ns = due_ns
+        return self._due_ns
 
     def on_time(self, now_ns: int) -> list[Effect]:
         """Do what is due; may be called early or late."""
@@ -147,9 +158,13 @@ class Peer:
             due_ns = part.next_due_ns()
             if due_ns is not None and due_ns <= now_ns:
                 self._node_level(part.on_time(now_ns), now_ns)
-        self.shards.on_time(now_ns)
+        due_ns = self.shards.next_due_ns()
+        if due_ns is not None and due_ns <= now_ns:
+            self.shards.on_time(now_ns)
         if self._drain_ns is not None and self._drain_ns <= now_ns:
             self._drain(now_ns)
+        if self._announce_ns is not None and self._announce_ns <= now_ns:
+            self._announce(now_ns)
         return self._done(now_ns)
 
     # -- what the node wants
@@ -186,7 +201,6 @@ class Peer:
 
     def _on_membership(self, sender: bytes, message: Any, now_ns: int) -> None:
         self._node_level(self.membership.receive(sender, message, now_ns), now_ns)
-        self._meet(sender, now_ns)
 
     def _on_liveness(self, sender: bytes, message: Any, now_ns: int) -> None:
         self._hear(sender, now_ns)
@@ -226,13 +240,6 @@ class Peer:
         if sender != self.own:
             self._node_level(self.membership.heard_from(sender, now_ns), now_ns)
 
-    def _meet(self, sender: bytes, now_ns: int) -> None:
-        """The routing table knows whom we talk to, once per incarnation."""
-        member = self.membership.members.get(sender)
-        if member is not None and self._contacted.get(sender, -1) < member.record.incarnation:
-            self._contacted[sender] = member.record.incarnation
-            self._node_level(self.dht.contacted(member.record, now_ns), now_ns)
-
     # -- effects of the parts
 
     def _emit(self, effect: Effect, now_ns: int) -> None:
@@ -243,7 +250,8 @@ class Peer:
         self._out.append(effect)
         if effect.__class__ is StartServing:
             self._node_level(self.requests.hint(effect.shard, effect.term, self.own, now_ns), now_ns)
-            self._publish(effect, now_ns)
+            if self._announced_to:
+                self._to_announce[effect.shard] = None
         elif effect.__class__ is StopServing:
             self._working.pop(effect.shard, None)
             self._node_level(self.liveness.work_ended(effect.shard), now_ns)
@@ -283,8 +291,10 @@ class Peer:
                     number, more = self.dht.find_records(shard_hint_key(shard), now_ns, enough=1)
                     self._located[number] = shard
                     self._node_level(more, now_ns)
-                case RecordsFound(number, _, records) if number in self._located:
-                    self._found(self._located.pop(number), records, now_ns)
+                case RecordsFound(number, _, records):
+                    self._out.append(effect)
+                    if number in self._located:
+                        self._found(self._located.pop(number), records, now_ns)
                 case Expelled():
                     self._out.append(effect)
                 case _:
@@ -295,10 +305,21 @@ class Peer:
             if isinstance(record, ShardHint) and record.shard == shard:
                 self._node_level(self.requests.hint(shard, record.term, record.primary, now_ns), now_ns)
 
-    def _publish(self, serving: StartServing, now_ns: int) -> None:
-        if self.membership.members.present_count > self.profile.hints_above:
-            hint = ShardHint(serving.shard, serving.term, self.own, self._certify(serving.shard))
-            self._node_level(self.dht.publish(hint, now_ns), now_ns)
+    def _announce_all(self) -> None:
+        """The mesh has outgrown the nodes that hold the certificates of this node's shards, or has just become too large to ask all."""
+        count = self.membership.members.present_count
+        if count > self.profile.hints_above and count * 100 >= self._announced_to * self.profile.hints_growth_percent:
+            self._announced_to = count
+            self._to_announce.update(dict.fromkeys(s for s in self.shards.held() if self.shards.is_serving(s)))
+
+    def _announce(self, now_ns: int) -> None:
+        """Put certificates into the DHT, a few at a time."""
+        self._announce_ns = now_ns + self.profile.hints_pause_ns if self._to_announce else None
+        for shard in list(self._to_announce)[: self.profile.hints_at_once]:
+            del self._to_announce[shard]
+            if self.shards.is_serving(shard):
+                hint = ShardHint(shard, self.shards[shard].term, self.own, self._certify(shard))
+                self._node_level(self.dht.publish(hint, now_ns), now_ns)
 
     # -- who is there
 
@@ -313,7 +334,10 @@ class Peer:
         else:
             self._seen[key] = (record.incarnation, record.store_id)
         self._judge(key, now_ns)
+        if member.is_present:
+            self._node_level(self.dht.contacted(record, now_ns), now_ns)
         if not member.is_present:
+            self._node_level(self.dht.lost(key, now_ns), now_ns)
             self.liveness.forget(key)
             self._node_level(self.requests.lost(key, now_ns), now_ns)
         elif before is not None and before != (record.incarnation, record.store_id):
@@ -332,8 +356,12 @@ class Peer:
         return self.membership.may_campaign
 
     def _candidates(self, shard: int) -> Sequence[bytes]:
-        """Whom to ask for ``shard``: its voters where this node knows them, else where placement puts it."""
-        return self.shards.voters(shard) or self.planner.target(shard)
+        """Whom to ask for ``shard``: its voters where this node knows them, else where placement puts it; in a small mesh everybody."""
+        likely = self.shards.voters(shard) or self.planner.target(shard)
+        members = self.membership.members
+        if members.present_count > self.profile.hints_above:
+            return likely
+        return tuple(dict.fromkeys((*likely, *members.others())))
 
     def _drain(self, now_ns: int) -> None:
         if len(self.shards) == 0 or self.membership.members.present_count == 1:
@@ -350,12 +378,16 @@ class Peer:
             self._members_stale = False
             members = list(self.membership.members.everyone)
             self.planner.members_changed(members, now_ns)
+            self._announce_all()
             self._remember([member.record for member in members if member.public_key != self.own and member.is_present])
         self.shards.settle(now_ns)
         if self.shards.reconfigured:
             for shard in [shard for shard in self.shards.reconfigured if shard in self._working]:
                 self._node_level(self.liveness.work_began(shard, self.shards.others(shard), now_ns), now_ns)
             self.shards.reconfigured.clear()
+        if self._to_announce and self._announce_ns is None:
+            self._announce(now_ns)
+        self._due_stale = True
         out, self._out = self._out, []
         return out
 

@@ -10,6 +10,7 @@ from golemp2p.core.membership_profile import LAN, MS, MembershipProfile, S
 from golemp2p.core.planner import PlacementProfile
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.core.requests import RequestProfile
+from golemp2p.core.routing import K
 from golemp2p.core.succession import SuccessionProfile
 from golemp2p.model.membership import NodeRecord
 from golemp2p.model.messages_requests import Forward
@@ -31,8 +32,13 @@ class PeerProfile:
     """After a start: how long members of this node's groups that the mesh has not told of are not held dead."""
     entries_max: int = 4_096
     """Entries in the log of one shard; then the older half is compacted. Who lags further behind catches up by manifest."""
-    hints_above: int = 64
-    """In a mesh with more members, primaries of shards that are asked for put their certificates into the DHT."""
+    hints_above: int = K
+    """With more members, primaries put their certificates into the DHT; with up to k of them, everybody can be asked."""
+    hints_growth_percent: int = 125
+    """When the mesh has grown to so much, they are put anew: newcomers are among the closest nodes now."""
+    hints_at_once: int = 16
+    hints_pause_ns: int = 100 * MS
+    """So many certificates are put at once, and then no more for so long."""
     not_serving_ms: int = 50
     """A caller comes too early for a primary that does not serve yet: it asks again after this."""
     doubt_ns: int = 1 * S

@@ -74,7 +74,8 @@ class PeerShards:
     # -- questions
 
     def __len__(self) -> int:
-        return len(self._replicas)
+        """Shards that count on this node, as far as it knows."""
+        return len(self._of_peer.get(self.me.public_key, ()))
 
     def __getitem__(self, shard: int) -> Replica:
         return self._replicas[shard]
@@ -84,6 +85,9 @@ class PeerShards:
 
     def held(self) -> Mapping[int, Replica]:
         return self._replicas
+
+    def is_suspected(self, peer: bytes) -> bool:
+        return peer in self._suspected
 
     def is_serving(self, shard: int) -> bool:
         replica = self._replicas.get(shard)
@@ -274,6 +278,7 @@ class PeerShards:
         configuration = replica.configuration
         if configuration is not self._configurations[shard]:
             self._index(shard, configuration)
+            self._tell_suspicions(shard, replica, now_ns)
         if replica.role is Role.PRIMARY or (replica.primary is not None and replica.primary not in self._suspected):
             self._succession.led(shard)
             self._has_led[shard] = None
@@ -326,6 +331,14 @@ class PeerShards:
         self.reconfigured[shard] = None
         for member in configuration.members:
             self._of_peer.setdefault(member.public_key, {})[shard] = None
+
+    def _tell_suspicions(self, shard: int, replica: Replica, now_ns: int) -> None:
+        """A replica hears only of members of its group: of new ones, it may think what was true long ago."""
+        for member in replica.configuration.members:
+            key = member.public_key
+            if replica.suspects(key) != (key in self._suspected):
+                change = replica.peer_suspected if key in self._suspected else replica.peer_alive
+                self._drive(shard, change(key, now_ns), now_ns)
 
     def _has_vote(self, configuration: Configuration) -> bool:
         return any(member.public_key == self.me.public_key for member in configuration.electors)

@@ -79,7 +79,8 @@ class Probing:
             self._order.clear()
             self._urgent.clear()
             return None
-        for urgent in list(self._urgent):
+        while self._urgent:
+            urgent = next(iter(self._urgent))
             del self._urgent[urgent]
             if members.is_present(urgent):
                 return urgent

@@ -103,15 +103,14 @@ class Replica:
             state.notice("other-branch", peer=sender, branch=message.branch)
             return self._taken()
         state.branch_heard = message.branch
-        member = Member(sender, message.store_id)
         body = message.body
         match body:
-            case RequestVote():
-                self._voting.requested(member, message.term, body)
             case Append() | TakeOver() | Offer():
                 self._heard_primary(sender, message, body, now_ns)
+            case RequestVote():
+                self._voting.requested(Member(sender, message.store_id), message.term, body)
             case _:
-                self._heard_member(member, message, now_ns)
+                self._heard_member(Member(sender, message.store_id), message, now_ns)
         return self._taken()
 
     def persisted(self, token: int, now_ns: int) -> list[Effect]:
@@ -215,8 +214,11 @@ class Replica:
     def next_due_ns(self) -> int | None:
         """When ``on_time`` should be called; ``None`` for a replica with nothing under way."""
         leading = self._state.leading
-        dues = (self._voting.next_due_ns(), self._catch_up.next_due_ns(), leading.next_due_ns() if leading else None)
-        return min((due for due in dues if due is not None), default=None)
+        soonest_ns = None if leading is None else leading.next_due_ns()
+        for due_ns in (self._voting.next_due_ns(), self._catch_up.next_due_ns()):
+            if due_ns is not None and (soonest_ns is None or due_ns < soonest_ns):
+                soonest_ns = due_ns
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> list[Effect]:
         state = self._state
@@ -336,15 +338,15 @@ class Replica:
 
     @property
     def is_removed(self) -> bool:
-        """Whether a committed configuration has no place for this replica, which was a member before."""
-        log = self._state.log
+        """Whether a committed configuration has no place for this replica, which was a member before; or a quorum of the others told it
+        so when it campaigned."""
+        state = self._state
+        if state.outcast:
+            return True
+        log = state.log
         configuration = log.configuration
         is_known = not log.is_blank and log.configuration_position <= log.commit
-        return (
-            is_known
-            and self._state.has_belonged()
-            and self._state.known_as(configuration, self._state.me) not in configuration.members
-        )
+        return is_known and state.has_belonged() and state.known_as(configuration, state.me) not in configuration.members
 
     @property
     def commit_position(self) -> int:
@@ -359,9 +361,8 @@ class Replica:
     def configuration(self) -> Configuration:
         return self._state.log.configuration
 
-    @property
-    def suspected(self) -> tuple[bytes, ...]:
-        return tuple(self._state.suspected)
+    def suspects(self, peer: bytes) -> bool:
+        return peer in self._state.suspected
 
     def head(self, log: Key) -> Head | None:
         """Where ``log`` ends, with everything queued: what the next segment must continue."""
@@ -408,16 +409,16 @@ class Replica:
         """Answers and questions, of any replica. A higher term counts if its sender is a member as far as this replica knows."""
         state = self._state
         body = message.body
-        is_trial = isinstance(body, Voted) and body.trial  # promises nothing, moves nothing
-        is_member = member in state.log.configuration.members
-        if message.term > state.term and is_member and not is_trial:
-            state.adopt(message.term, "higher-term")
+        if message.term > state.term and member in state.log.configuration.members:
+            is_trial = isinstance(body, Voted) and body.trial  # promises nothing, moves nothing
+            if not is_trial:
+                state.adopt(message.term, "higher-term")
         leading = state.leading
         match body:
-            case Voted():
-                self._voting.voted(member, message, body, now_ns)
             case Appended() if leading is not None and (message.term == state.term or body.refusal is Refusal.DAMAGED):
                 leading.appended(member, body, now_ns)
+            case Voted():
+                self._voting.voted(member, message, body, now_ns)
             case Appended() if leading is not None and message.term > state.term:
                 leading.outran(member)
             case AskPrimary():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from golemp2p.model.ids import Key
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.replication import Base, Entry, Head, LogSegment, Member
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class ReplicaRecord:
     """Durable facts of a replica. ``high_water``: (term, position) of the last entry this replica may have acknowledged.
     ``belonged``: it has held a configuration with a place for itself, since it was last forgotten."""
@@ -20,7 +19,7 @@ class ReplicaRecord:
     belonged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class ReplicaWrite:
     """Becomes durable as a whole or not at all, in the order of the fields.
 
@@ -51,7 +50,7 @@ class ReplicaWrite:
     is_forgotten: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Committed:
     """These entries are committed; apply them. Given once per life of the replica, in order."""
 
@@ -59,7 +58,7 @@ class Committed:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Installed:
     """The replica starts over from somebody's base at ``position``: what the logs hold as of it is to be applied anew, from storage,
     once the write given just before is durable; ``Committed`` goes on after it."""
@@ -68,7 +67,7 @@ class Installed:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class StartServing:
     """Replay and run the shard's workers, under ``term``."""
 
@@ -76,7 +75,7 @@ class StartServing:
     term: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class StopServing:
     """Stop the shard's guests at their next host call; answer callers "retry", with ``reason``."""
 
@@ -84,7 +83,7 @@ class StopServing:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class ReadSegments:
     """Read durable segments of ``log`` from index ``first`` up to ``tail`` and send them to ``peer`` as ``FetchedSegments``
     (as many as one message holds; none if they are not there). ``position`` > 0: as of the base there, if that still is the

@@ -16,7 +16,18 @@ from golemp2p.model.replication import Base, Branch, Configuration, Content, Ele
 
 
 class ReplicaLog:
-    __slots__ = ("_authors", "_branches", "_configurations", "base", "commit", "entries", "heads")
+    """What every message asks for is kept up to date as attributes.
+
+    * ``last_position``: of the last entry; that of the base without one.
+    * ``configuration``: the newest, committed or not, which a replica uses from the moment it has it; at
+      ``configuration_position``. ``is_blank``: nobody told this replica anything yet, not even the first configuration.
+    * ``branch``: name of the newest branch of history.
+    """
+
+    __slots__ = (
+        "_authors", "_branches", "_configurations", "base", "branch", "commit", "configuration", "configuration_position",
+        "entries", "heads", "is_blank", "last_position",
+    )  # fmt: skip
 
     def __init__(self, base: Base, heads: Mapping[Key, Head], entries: Iterable[Entry] = (), commit: int = 0) -> None:
         self._reset(base, heads)
@@ -32,15 +43,13 @@ class ReplicaLog:
         self._configurations = [(base.configuration_position, base.configuration)]
         self._authors = [(base.position, base.author)]
         self._branches = [(base.position, base.branch)]
+        self.last_position: int = base.position
+        self._note_newest()
 
-    @property
-    def is_blank(self) -> bool:
-        """Nobody told this replica anything yet, not even the first configuration."""
-        return not self._configurations[-1][1].voters
-
-    @property
-    def last_position(self) -> int:
-        return self.base.position + len(self.entries)
+    def _note_newest(self) -> None:
+        self.configuration_position, self.configuration = self._configurations[-1]
+        self.is_blank = not self.configuration.voters
+        self.branch = self._branches[-1][1]
 
     @property
     def last_term(self) -> int:
@@ -56,15 +65,6 @@ class ReplicaLog:
         return self.last_term, self.last_position
 
     @property
-    def configuration(self) -> Configuration:
-        """The newest, committed or not: a replica uses a configuration from the moment it has it."""
-        return self._configurations[-1][1]
-
-    @property
-    def configuration_position(self) -> int:
-        return self._configurations[-1][0]
-
-    @property
     def configuration_before(self) -> Configuration:
         """The one before the newest, or the newest if none is known before it."""
         return self._configurations[-2][1] if len(self._configurations) > 1 else self._configurations[-1][1]
@@ -74,15 +74,16 @@ class ReplicaLog:
         return [configuration for _, configuration in self._configurations]
 
     def configuration_at(self, position: int) -> Configuration:
+        if position >= self.configuration_position:
+            return self.configuration
         return next(found for at, found in reversed(self._configurations) if at <= position)
 
     def author_at(self, position: int) -> bytes:
         """Public key of the primary that wrote at ``position``, hence of that entry's term."""
+        newest_at, newest = self._authors[-1]
+        if position >= newest_at:
+            return newest
         return next(author for at, author in reversed(self._authors) if at <= position)
-
-    @property
-    def branch(self) -> bytes:
-        return self._branches[-1][1]
 
     def branch_position(self) -> int:
         """Where the newest branch of the log began; the base's position if that was before."""
@@ -105,6 +106,12 @@ class ReplicaLog:
     def entry(self, position: int) -> Entry:
         assert self.base.position < position <= self.last_position, "a position after the base"
         return self.entries[position - self.base.position - 1]
+
+    def between(self, first: int, tail: int) -> list[Entry]:
+        """The entries from ``first`` up to ``tail`` (exclusive), all after the base."""
+        assert self.base.position < first <= tail <= self.last_position + 1, "positions after the base"
+        before = self.base.position + 1
+        return self.entries[first - before : tail - before]
 
     def stretch(self, first: int, entries_max: int, bytes_max: int) -> tuple[Entry, ...]:
         """Entries from ``first`` on: at least one, at most ``entries_max``, about ``bytes_max`` bytes of segments."""
@@ -129,6 +136,9 @@ class ReplicaLog:
         content: Content = entry.content
         self.heads.extend(entry.position, content)
         self.entries.append(entry)
+        self.last_position = entry.position
+        if content.__class__ is LogSegment:
+            return
         if content.__class__ is Configuration:
             self._configurations.append((entry.position, content))
         elif content.__class__ is Branch:
@@ -136,11 +146,13 @@ class ReplicaLog:
             self._branches.append((entry.position, content.branch))
         if content.__class__ in (Election, Branch):
             self._authors.append((entry.position, entry.author))
+        self._note_newest()
 
     def truncate(self, first: int) -> None:
         """Forget the entries at ``first`` and after."""
         while self.last_position >= first:
             self.heads.truncate(self.entries.pop().content)
+            self.last_position -= 1
         self.commit = min(self.commit, self.last_position)
         while self._configurations[-1][0] >= first:
             self._configurations.pop()
@@ -148,6 +160,7 @@ class ReplicaLog:
             self._authors.pop()
         while self._branches[-1][0] >= first:
             self._branches.pop()
+        self._note_newest()
 
     def compact(self, position: int) -> tuple[Base, dict[Key, Head | None]]:
         """Move the base up to ``position``, which is committed. Returns it with the heads that changed since the old one."""
@@ -173,6 +186,7 @@ class ReplicaLog:
         ]
         self._authors = [(position, base.author), *(step for step in self._authors if step[0] > position)]
         self._branches = [(position, branch), *(step for step in self._branches if step[0] > position)]
+        self._note_newest()
         return base, changed
 
     def install(self, base: Base, heads: Mapping[Key, Head]) -> None:

@@ -41,7 +41,7 @@ class Limits:
     manifest_page_max: int = 1024  # heads: some 64 KiB
     fetches_in_flight_max: int = 8
     retry_ns: int = 200 * MILLISECOND_NS  # first resend of what nobody answered; doubles up to the next
-    tell_ns: int = 50 * MILLISECOND_NS  # a follower that nothing is sent to hears after this what is committed
+    tell_ns: int = 1_000 * MILLISECOND_NS  # a follower that nothing is sent to hears after this what is committed
     retry_max_ns: int = 2_000 * MILLISECOND_NS
     campaign_tries_max: int = 4
     catch_up_tries_max: int = 8  # in a row without an answer; the primary's next offer, or the next repair, starts again

@@ -36,7 +36,8 @@ class Role(Enum):
 
 class ReplicaState:
     """``primary``: public key of the primary of ``term``, ``None`` while unknown. ``damaged``: this replica lost something that it
-    may have acknowledged; until its log is at least at ``high_water`` again it promises nothing (S9).
+    may have acknowledged; until its log is at least at ``high_water`` again it promises nothing (S9). ``outcast``: a quorum of the last
+    configuration it knows says that it is in none any more: the joint one that leads to that is committed.
 
     ``durable_position <= written_position <= log.last_position``: durable, handed to storage, and in memory; what a primary has
     queued and not flushed is in memory only."""
@@ -57,6 +58,7 @@ class ReplicaState:
         "log",
         "me",
         "notary",
+        "outcast",
         "primary",
         "role",
         "rules",
@@ -91,6 +93,7 @@ class ReplicaState:
         self.damaged_logs = durable.damaged_logs
         self.damaged = log.last < self.high_water or bool(self.damaged_logs)
         self.durable_position = self.written_position = log.last_position
+        self.outcast = False
         self.role = Role.FOLLOWER
         self.primary: bytes | None = None
         self.leading: Leading | None = None
@@ -164,8 +167,7 @@ class ReplicaState:
         first = self.log.commit + 1
         if position >= first:
             self.log.commit = position
-            entries = tuple(self.log.entry(at) for at in range(first, position + 1))
-            self.effects.append(Committed(self.shard, entries))
+            self.effects.append(Committed(self.shard, tuple(self.log.between(first, position + 1))))
 
     def adopt(self, term: int, reason: str) -> None:
         """Enter a higher term as a follower that has not voted in it and knows no primary of it."""
@@ -218,6 +220,8 @@ class ReplicaState:
     def has_live_majority(self) -> bool:
         """Whether a quorum of the configuration is not suspected by this node."""
         configuration = self.log.configuration
+        if not self.suspected:
+            return not self.log.is_blank
         return is_quorum(configuration, [m for m in configuration.electors if m.public_key not in self.suspected])
 
     def holds_primary_alive(self) -> bool:

@@ -95,16 +95,18 @@ class _Hint:
 
 
 class Requests:
-    """``candidates(shard)``: public keys of the nodes that should hold the shard, best first (placement). ``own``: a request whose
-    primary is this node is sent to it like to any other: the driver turns it round."""
+    """``candidates(shard)``: public keys of the nodes that should hold the shard, best first (placement). ``is_alive``: whether a node
+    should be asked at all. A request whose primary is this node is sent to it like to any other: the driver turns it round."""
 
     def __init__(
         self,
         candidates: Callable[[int], Sequence[bytes]],
         dice: Dice,
         profile: RequestProfile | None = None,
+        is_alive: Callable[[bytes], bool] = lambda _peer: True,
     ) -> None:
         self._candidates = candidates
+        self._is_alive = is_alive
         self._dice = dice
         self._profile = profile or RequestProfile()
         self._number = 0
@@ -176,7 +178,9 @@ class Requests:
                 return []
 
     def next_due_ns(self) -> int | None:
-        return min((min(request.due_ns, request.deadline_ns) for request in self._requests.values()), default=None)
+        if not self._requests:
+            return None
+        return min(min(request.due_ns, request.deadline_ns) for request in self._requests.values())
 
     def on_time(self, now_ns: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -198,6 +202,8 @@ class Requests:
         self._learn(redirect.shard, redirect.term, None if redirect.primary == sender else redirect.primary)
         request.redirects += 1
         known = self.primary(redirect.shard)[1]
+        if known is None and self._whom(request) is not None:  # each is asked once, until somebody knows
+            return self._attempt(redirect.number, now_ns)
         if known is not None and known != sender and request.redirects <= self._profile.redirects_at_once:
             return self._attempt(redirect.number, now_ns)
         return self._put_off(redirect.number, now_ns)
@@ -249,9 +255,10 @@ class Requests:
     def _whom(self, request: _Request) -> bytes | None:
         """The primary if it is known, else the best-placed node that this request has not tried since it last waited for news."""
         primary = self.primary(request.shard)[1]
-        if primary is not None:
+        if primary is not None and self._is_alive(primary):
             return primary
-        return next((peer for peer in self._candidates(request.shard) if peer not in request.tried), None)
+        others = (peer for peer in self._candidates(request.shard) if peer not in request.tried)
+        return next((peer for peer in others if self._is_alive(peer)), None)
 
     def _put_off(self, number: int, now_ns: int, *, at_least_ns: int = 0, wrong: bool = True) -> list[Effect]:
         """Try again a little later; ``wrong``: whoever was asked is not believed to be primary any more."""
@@ -266,4 +273,7 @@ class Requests:
         return []
 
     def _give_up(self, number: int, reason: str) -> list[Effect]:
+        request = self._requests[number]
+        if request.asked is not None:
+            self._disbelieve(request.shard, request.asked)
         return [GaveUp(number, reason, self._requests.pop(number).attempts)]

@@ -74,7 +74,7 @@ class Succession:
         return sorted(shard for shard, due_ns in self._dues.items() if due_ns <= now_ns)
 
     def next_due_ns(self) -> int | None:
-        return min(self._dues.values(), default=None)
+        return min(self._dues.values()) if self._dues else None
 
     def _pause_ns(self, rank: int, now_ns: int) -> int:
         """Shards that lose their primary at one moment share the jitter."""

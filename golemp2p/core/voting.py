@@ -162,6 +162,8 @@ class Voting:
             return
         if body.refusal is not None:
             campaign.refused[voter] = body.refusal
+            outside = [member for member, refusal in campaign.refused.items() if refusal is Refusal.NOT_A_MEMBER]
+            state.outcast = state.outcast or is_quorum(campaign.request.configuration, outside)
             if campaign.trial and message.term >= campaign.term:
                 state.adopt(message.term, "higher-term")  # so that the next campaign is in a term not used yet
             return

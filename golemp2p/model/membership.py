@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from golemp2p.model.light import light_dataclass
+
 PUBLIC_KEY_BYTES = 32
 STORE_ID_BYTES = 16
 SIGNATURE_BYTES = 64
@@ -60,7 +62,7 @@ class NodeRecord:
     signature: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Claim:
     """``accuser`` says that ``subject`` (both public keys) is suspect or dead, as of the subject's ``incarnation``."""
 
@@ -82,7 +84,7 @@ Update = NodeRecord | Claim | Removal
 """What gossip carries."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Member:
     """A node as one member sees it. ``since_ns``: when that member gave it this status (its own monotonic clock)."""
 

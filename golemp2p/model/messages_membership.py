@@ -11,8 +11,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord, Status, Update
 
 UPDATES_MAX = 32
@@ -22,13 +21,13 @@ ENTRIES_MAX = 256
 DIGEST_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Ping:
     sequence: int
     updates: tuple[Update, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class PingRequest:
     """Please ping ``target`` for me, and pass its answer on under my ``sequence``."""
 
@@ -37,7 +36,7 @@ class PingRequest:
     updates: tuple[Update, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Ack:
     """Answer to the ``Ping`` or ``PingRequest`` with that ``sequence`` of the receiver."""
 
@@ -45,45 +44,45 @@ class Ack:
     updates: tuple[Update, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Nack:
     """The relay is well, but the target has not answered it yet (Lifeguard, section IV-A)."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Gossip:
     """News for a member that was not about to be probed."""
 
     updates: tuple[Update, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Join:
     record: NodeRecord
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Refused:
     """The receiver's record does not admit it, or the list is full. ``reason`` is a stable name."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Stranger:
     """The receiver is not in the sender's list."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class SyncStart:
     """``digest``: of the sender's whole list. Equal lists have nothing more to say."""
 
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class SyncPage:
     """All members of the sender with ``low <= public_key < high`` (``high`` empty: no end), in order of their keys."""
 
@@ -92,7 +91,7 @@ class SyncPage:
     entries: tuple[tuple[bytes, int, Status], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class SyncUpdates:
     """``updates`` are what the receiver lacks, ``wanted`` the public keys about which the sender lacks something."""
 
@@ -100,14 +99,14 @@ class SyncUpdates:
     wanted: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Heartbeat:
     """I am well; ``working``: and primary of a shard that has work and a replica with you (``core.liveness``)."""
 
     working: bool
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class HeartbeatAsked:
     """I have not heard you for a while: send a heartbeat."""
 

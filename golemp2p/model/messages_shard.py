@@ -13,11 +13,11 @@ Any of them may be lost, repeated, or overtaken by others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
 from golemp2p.model.ids import Key
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.replication import Base, Configuration, Entry, Head, LogSegment
 
 
@@ -36,7 +36,7 @@ class Refusal(IntEnum):
     BLANK = 10  # the follower has nothing and needs the base first
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class RequestVote:
     """``trial``: would you vote for me in this term? Promises nothing. ``hand_over``: the primary wants it so (S3)."""
 
@@ -48,7 +48,7 @@ class RequestVote:
     configuration_position: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Voted:
     """``refusal`` is ``None`` for a granted vote. ``term``: the one asked for. ``signature``: the vote (empty when trial)."""
 
@@ -58,19 +58,19 @@ class Voted:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class AskPrimary:
     """Somebody campaigns against you: are you still primary? Unanswered if so."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Resigned:
     """The sender is not primary of ``term``, in which it was asked."""
 
     term: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Append:
     """``entries`` follow the entry at ``previous_position``, which has this term and hash. ``commit``: the primary's."""
 
@@ -81,7 +81,7 @@ class Append:
     commit: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Appended:
     """Without ``refusal``: everything up to ``position`` is as the primary has it, and durable. With: ``position`` is the
     ``previous_position`` that was refused, and ``hint`` the last position that might match.
@@ -97,17 +97,17 @@ class Appended:
     commit: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class TakeOver:
     """Campaign now, although your primary is alive: it wants it so."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Offer:
     base: Base
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class FetchManifest:
     """The heads of logs after ``after`` (``None``: from the start), in the order of keys, as of the base at ``position``."""
 
@@ -115,7 +115,7 @@ class FetchManifest:
     after: Key | None
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class ManifestPage:
     position: int
     after: Key | None
@@ -123,7 +123,7 @@ class ManifestPage:
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class FetchSegments:
     """Segments of ``log`` from index ``first`` up to ``tail`` (exclusive) as of the base at ``position``; the answer may hold fewer.
     ``position`` 0: as the log is now."""
@@ -134,7 +134,7 @@ class FetchSegments:
     tail: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class FetchedSegments:
     log: Key
     first: int
@@ -157,7 +157,7 @@ Body: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class ShardMessage:
     """``term``: the sender's (a candidate's trial: the one it would campaign in). ``store_id``: of the sender's store, which
     together with its authenticated public key says which member speaks. Messages of another ``branch`` are not listened to."""

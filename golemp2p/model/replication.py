@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from golemp2p.model.ids import Key
+from golemp2p.model.light import light_dataclass
 
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
@@ -32,7 +33,7 @@ class Member(NamedTuple):
     store_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Configuration:
     """``voters`` decide; ``learners`` receive everything and count for nothing. While the voters change (joint consensus)
     ``incoming`` holds the voters to come, and every decision needs a majority of both; else it is empty."""
@@ -69,7 +70,7 @@ class Head(NamedTuple):
 EMPTY_LOG = Head(1, NO_HASH)
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class LogSegment:
     """Signed bytes of a log (``wire.segment``) with the facts of their header. ``first`` .. ``first + count - 1`` are the
     indexes of its entries; ``hash`` is the segment's own."""
@@ -84,7 +85,7 @@ class LogSegment:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Election:
     """``primary`` won the entry's term in ``configuration``; ``votes`` are (voter, its signature)."""
 
@@ -124,7 +125,7 @@ class Branch:
 Content: TypeAlias = LogSegment | Configuration | Election | Deletion | NoOp | Branch
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Entry:
     """``author``: public key of the primary of ``term``. ``signature``: the author's over ``hash``; empty for a ``LogSegment``
     (which is signed itself), an ``Election`` (votes) and a ``Branch`` (the operator's)."""

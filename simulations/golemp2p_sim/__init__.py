@@ -10,5 +10,7 @@ workload model_worker history     what clients ask, and what they saw
 checkers/                         the judges
 toy*                              a small protocol that can be broken on purpose, to judge the judges
 subjects case run                 protocols by name; one run, explicit; playing it
-scenario runner shrink report     files, many seeds, small failures, a page to look at
+scenario growth runner shrink     files, who is born when, many seeds, small failures
+stopwatch measured figures        what a run measures, and what many come to
+report plots scales               a page to look at
 """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from golemp2p.core.effects import Send
 from golemp2p_sim import trace as tr
+from golemp2p_sim.node import Forger
 
 if TYPE_CHECKING:
     from golemp2p_sim.host import Host
@@ -20,6 +21,8 @@ LIES = ("equivocate", "forge-hints", "lie-about-log")
 """Behaviours that say something else instead: what, ``Subject.lie`` knows. Different things to different peers; a wrong primary to
 whoever asks; more or less than its log holds."""
 BEHAVIOURS = (*LIES, "drop-after-ack", "flood", "replay", "invent-identities", "mute")
+AIMED_BEHAVIOURS = ("rewrite-history",)
+"""For scenarios that ask for them; none is drawn from a seed."""
 MEMORY_MAX = 64
 """Old messages that a replaying liar keeps."""
 
@@ -31,13 +34,14 @@ class Mangler(Protocol):
 
 
 class Liar:
-    """One of ``BEHAVIOURS``, half of the time (an eighth for floods): a liar that always lies is found out at once."""
+    """One of these behaviours, half of the time (an eighth for floods): a liar that always lies is found out at once."""
 
     __slots__ = ("_behaviour", "_dice", "_memory")
 
     def __init__(self, behaviour: str, dice: Random) -> None:
-        if behaviour not in BEHAVIOURS:
-            raise ValueError(f"no such behaviour: {behaviour}; one of {', '.join(BEHAVIOURS)}")
+        known = BEHAVIOURS + AIMED_BEHAVIOURS
+        if behaviour not in known:
+            raise ValueError(f"no such behaviour: {behaviour}; one of {', '.join(known)}")
         self._behaviour, self._dice = behaviour, dice
         self._memory: deque[Send] = deque(maxlen=MEMORY_MAX)
 
@@ -48,7 +52,9 @@ class Liar:
             return
         message = effect.message
         if self._behaviour in LIES and self._dice.random() < 0.5:
-            message = self._instead(host, message)
+            message = self._said(host, message, world.subject.lie(message, self._dice, self._behaviour))
+        if self._behaviour in AIMED_BEHAVIOURS and self._dice.random() < 0.5:
+            message = self._said(host, message, self._rewritten(host, effect))
         world.send(host.index, effect.peer, message)
         if self._behaviour == "flood" and self._dice.random() < 0.125:
             for _ in range(16):
@@ -65,13 +71,21 @@ class Liar:
             world.after(1_000_000, victim.on_stranger, self._dice.randbytes(32), message)
             world.sometimes("a liar spoke under an invented key")
 
-    def _instead(self, host: Host, message: Any) -> Any:
-        lie = host.world.subject.lie(message, self._dice, self._behaviour)
+    def _rewritten(self, host: Host, effect: Send) -> Any | None:
+        world = host.world
+        victim = next((other for other in world.hosts if other.key == effect.peer), None)
+        subject = world.subject
+        if victim is None or victim.node is None or host.node is None or not isinstance(subject, Forger):
+            return None
+        return subject.rewritten(effect.message, liar=host.node, victim=victim.node, disk=victim.disk.image)
+
+    def _said(self, host: Host, message: Any, lie: Any | None) -> Any:
         if lie is None:
             return message
         world = host.world
         world.trace.add(world.now, tr.LIE, host.index, 0)
         world.sometimes("a liar changed a message")
+        world.sometimes(f"lied: {self._behaviour}")
         if world.log:
             world.log("lie", host.index, None, world.subject.describe(lie))
         return lie

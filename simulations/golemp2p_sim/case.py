@@ -12,6 +12,7 @@ from typing import Any
 
 from golemp2p_sim.disk import DiskOptions
 from golemp2p_sim.faults import Fault
+from golemp2p_sim.measured import Measured
 from golemp2p_sim.network import Latency, NetworkOptions
 from golemp2p_sim.units import S
 from golemp2p_sim.workload import Wish
@@ -80,6 +81,14 @@ class Result:
     finished: list[tuple[int, int]] = field(default_factory=list)
     spans: list[FaultSpan] = field(default_factory=list)
     delivered_by_node: list[int] = field(default_factory=list)
+    held_by_node: list[int] = field(default_factory=list)
+    led_by_node: list[int] = field(default_factory=list)
+    """Shards that each node holds and leads at the end."""
+    present: list[int] = field(default_factory=list)
+    """Nodes that had started and were not gone for good at the end."""
+    committed: int = 0
+    """Entries: different positions of different shards."""
+    measured: Measured = field(default_factory=Measured)
     lines: list[str] | None = None
 
     @property

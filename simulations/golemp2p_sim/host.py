@@ -18,6 +18,7 @@ from golemp2p.core.effects import Notice, Persist, Send
 from golemp2p_sim import trace as tr
 from golemp2p_sim.disk import Disk
 from golemp2p_sim.node import Departed, Halt, Image, Repaired, Reply, Request, SimulatedNode, Step, Surroundings
+from golemp2p_sim.trace import DELIVER, PERSIST, TIMER
 
 if TYPE_CHECKING:
     from golemp2p_sim.byzantine import Mangler
@@ -46,8 +47,9 @@ class Host:
     """``index`` names it. The world schedules; the network carries; everything that happens to one node happens here."""
 
     __slots__ = (
-        "_armed_ns", "_base_local", "_base_world", "_handlers", "_ppm", "aims", "born", "delivered", "disk", "frozen", "gone", "index",
-        "key", "leaving", "mangler", "node", "on_packet", "restart_ns", "starts", "timers", "waiting", "world",
+        "_alarm", "_armed_ns", "_base_local", "_base_world", "_handlers", "_network", "_ppm", "_words", "aims", "born", "delivered",
+        "disk", "frozen", "gone", "index", "key", "leaving", "mangler", "node", "on_packet", "restart_ns", "starts", "timers",
+        "waiting", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, index: int, disk: Disk, *, born: bool = True) -> None:
@@ -65,6 +67,8 @@ class Host:
         self._armed_ns: int | None = None
         self._base_world, self._base_local, self._ppm = 0, CLOCK_START_NS + index * 7_919_000_000, 0
         self.on_packet = self._on_packet  # bound once: it is scheduled with every message
+        self._alarm = self._on_timer
+        self._network, self._words = world.network, world.trace.words
         self._handlers: dict[type, Callable[[Any], None]] = {
             Reply: self._reply, Notice: self._notice, Step: self._step, Halt: self._halt, Repaired: self._repaired,
             Departed: self._departed,
@@ -95,7 +99,7 @@ class Host:
         """kill -9 and a power cut: the object is gone, unsynced writes are doubtful. Twice is once."""
         if self.node is None:
             return
-        self.world.is_away(self.index)
+        self.world.is_away(self.index, frozen=False)
         self.node, self.frozen, self._armed_ns = None, False, None
         self.waiting.clear()
         fate = self.disk.crash()
@@ -107,7 +111,7 @@ class Host:
     def freeze(self) -> None:
         if self.node is None or self.frozen:
             return
-        self.world.is_away(self.index)
+        self.world.is_away(self.index, frozen=True)
         self.frozen = True
         self._armed_ns = None  # thawing sets the alarm anew
         self.world.trace.add(self.world.now, tr.FREEZE, self.index, 0)
@@ -182,23 +186,22 @@ class Host:
     # -- events ---------------------------------------------------------------------------------------------------------------
 
     def _on_packet(self, src: int, message: Any, sent_at: int) -> None:
-        world = self.world
-        node = self.node
-        network = world.network
+        world, node, network = self.world, self.node, self._network
         if node is None:
             network.counts.down += 1
             return
-        if not network.calm and network.lost_on_the_way(src, self.index, sent_at):
+        if (not network.calm or sent_at <= network.reset_ns) and network.lost_on_the_way(src, self.index, sent_at):
             return
         if self.frozen:
             if len(self.waiting) < INBOX_MAX:
                 self.waiting.append(partial(self._on_packet, src, message, world.now))
             return
-        self.delivered += 1
-        world.trace.words += (world.now, tr.DELIVER, src << 20 | self.index, self.delivered)
+        self.delivered = delivered = self.delivered + 1
+        now = world.now
+        self._words += (now, DELIVER, src << 20 | self.index, delivered)
         if world.log:
             world.log("deliver", self.index, src, world.subject.describe(message))
-        now = self.local_ns() if self._ppm else world.now - self._base_world + self._base_local
+        now = self.local_ns() if self._ppm else now - self._base_world + self._base_local
         effects = node.on_message(world.keys[src], message, now)
         if effects:
             self.perform(effects)
@@ -237,11 +240,11 @@ class Host:
         wanted = node.next_due_ns()
         if wanted is None:
             return
-        now = self.local_ns()
+        world = self.world
+        now = self.local_ns() if self._ppm else world.now - self._base_world + self._base_local
         if wanted <= now:
             self.timers += 1
-            world = self.world
-            world.trace.words += (world.now, tr.TIMER, self.index, self.timers)
+            self._words += (world.now, TIMER, self.index, self.timers)
             effects = node.on_time(now)
             if effects:
                 self.perform(effects)
@@ -256,12 +259,13 @@ class Host:
         if wanted is None:
             return
         at = self._world_ns(wanted) if self._ppm else wanted - self._base_local + self._base_world
-        world = self.world
-        at = max(at, world.now)
         armed = self._armed_ns
         if armed is None or at < armed:
-            self._armed_ns = at
-            world.at(at, self._on_timer, at, self.starts)
+            world = self.world
+            at = max(at, world.now)
+            if armed is None or at < armed:
+                self._armed_ns = at
+                world.at(at, self._alarm, at, self.starts)
 
     def _durable(self, effect: Persist) -> None:
         if self.node is None:
@@ -270,7 +274,7 @@ class Host:
             self.waiting.append(partial(self._durable, effect))
             return
         world = self.world
-        world.trace.words += (world.now, tr.PERSIST, self.index, effect.token)
+        self._words += (world.now, PERSIST, self.index, effect.token)
         if self.aims and self._aimed("after-persist"):
             return
         if effect.then:

@@ -36,11 +36,13 @@ class Happened:
 
 
 class Injector:
-    """One per run. ``happened`` tells what was really injected, for checkers and plots."""
+    """One per run. ``happened`` tells what was really injected, for checkers and plots; ``told`` are called with each fault that
+    begins (just before) and ends (just after), and which of the two it is."""
 
     def __init__(self, world: World, atlas: Atlas, tape: Sequence[Fault]) -> None:
         self.world, self.atlas = world, atlas
         self.happened: list[Happened] = []
+        self.told: list[Callable[[Fault, bool], None]] = []
         self._undo: dict[int, Callable[[], None]] = {}
         self._healed = False
         self._dice = [world.streams.stream(f"injector/{index}") for index in range(world.options.nodes)]
@@ -90,6 +92,8 @@ class Injector:
             world.log("fault", fault.nodes[0] if fault.nodes else None, None, str(fault))
         self.atlas.begin(fault)
         position = len(self.happened) - 1
+        for listener in self.told:
+            listener(fault, True)
         undo = getattr(self, "_do_" + fault.kind.replace("-", "_"))(fault)
         if not KINDS[fault.kind].final:  # the others end when the node is gone
             self._undo[position] = undo
@@ -103,6 +107,8 @@ class Injector:
         played.end_ns = self.world.now
         undo()
         self.atlas.end(played.fault)
+        for listener in self.told:
+            listener(played.fault, False)
 
     def _gone(self, node: int) -> None:
         self.atlas.gone(node)

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any
+
+from golemp2p.model.light import light_dataclass
 
 OPENING_BALANCE = 100
 KINDS = ("counter", "list", "account", "timer", "promise")
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Call:
     """What an invocation asks of another worker (or of itself, later); it happens exactly once, though not at once."""
 

@@ -9,7 +9,7 @@ does not shift the throws of the rest. Messages may overtake each other by jitte
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -33,13 +33,13 @@ class Latency:
         mean = max(1, (self.mean_ns or (self.min_ns + self.max_ns) // 2) - self.min_ns)
         if self.distribution == "constant":
             return [self.min_ns] * LATENCY_SAMPLES
+        if self.distribution == "uniform":
+            return [self.min_ns + int(dice.random() * span) for _ in range(LATENCY_SAMPLES)]
         if self.distribution == "exponential":
             draws = [dice.expovariate(1 / mean) for _ in range(LATENCY_SAMPLES)]
-        elif self.distribution == "lognormal":
+        else:
             sigma = 0.8  # a long tail as of a busy WAN: p99 is 6 times the median
             draws = [dice.lognormvariate(math.log(mean) - sigma * sigma / 2, sigma) for _ in range(LATENCY_SAMPLES)]
-        else:
-            draws = [dice.random() * span for _ in range(LATENCY_SAMPLES)]
         return [self.min_ns + min(span, int(draw)) for draw in draws]
 
 
@@ -125,43 +125,46 @@ class Network:
     """One stream per sender."""
     table_dice: Random
     counts: Counts = field(default_factory=Counts)
-    sent_by: list[int] = field(init=False)
     calm: bool = True
-    """No weather anywhere: nothing to look up."""
+    """No weather and no partition anywhere: nothing to look up."""
+    reset_ns: int = -1
+    """When the last connection broke: what was sent later was not lost by that."""
     _everywhere: Condition | None = None
     _links: dict[tuple[int, int], Condition] = field(default_factory=dict)
     _weathers: list[Weather] = field(default_factory=list)
     _cuts: list[Cut] = field(default_factory=list)
     _resets: dict[tuple[int, int], int] = field(default_factory=dict)
     _latencies: list[int] = field(init=False)
+    _throws: list[Callable[[int], int]] = field(init=False)
+    _zones: int = field(init=False)
+    _bandwidth: int = field(init=False)
     _free_at: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self._latencies = self.options.latency.samples(self.table_dice)
+        self._throws = [dice.getrandbits for dice in self.dice]
+        self._zones, self._bandwidth = self.options.zones, self.options.bandwidth_bytes_s
         self._free_at = [0] * self.nodes
-        self.sent_by = [0] * self.nodes
 
     def arrivals(self, src: int, dst: int, size: int, now: int) -> tuple[int, ...]:
         """When a message of ``size`` bytes sent now reaches ``dst``: never ``()``, once, or twice."""
         counts = self.counts
         counts.sent += 1
         counts.bytes += size
-        self.sent_by[src] += 1
-        throw = self.dice[src].getrandbits(64)
+        throw = self._throws[src](64)
         latency = self._latencies[throw & _LOW]
-        options = self.options
-        if options.zones > 1 and src % options.zones != dst % options.zones:
-            latency *= options.zone_factor
+        if self._zones > 1 and src % self._zones != dst % self._zones:
+            latency *= self.options.zone_factor
         depart = now
-        if options.bandwidth_bytes_s:
-            depart = max(now, self._free_at[src]) + size * 1_000_000_000 // options.bandwidth_bytes_s
+        if self._bandwidth:
+            depart = max(now, self._free_at[src]) + size * 1_000_000_000 // self._bandwidth
             self._free_at[src] = depart
         if self.calm:
             return (depart + latency,)
         if self._cuts and any(cut.between(src, dst) for cut in self._cuts):
             counts.cut += 1
             return ()
-        condition = self._links.get((src, dst), self._everywhere)
+        condition = self._links.get((src, dst), self._everywhere) if self._links else self._everywhere
         if condition is None:
             return (depart + latency,)
         return self._through(condition, throw, latency, depart)
@@ -185,20 +188,20 @@ class Network:
         return (arrival,)
 
     def lost_on_the_way(self, src: int, dst: int, sent_at: int) -> bool:
-        """Whether a cut or a reset since ``sent_at`` swallowed a message that was to arrive now. Only asked when not ``calm``."""
-        condition = self._links.get((src, dst), self._everywhere)
+        """Whether a cut or a reset since ``sent_at`` swallowed a message that was to arrive now. Asked when not ``calm``, or when
+        something was reset since."""
+        condition = self._links.get((src, dst), self._everywhere) if self._links else self._everywhere
         if (condition is not None and condition.cut) or (self._cuts and any(cut.between(src, dst) for cut in self._cuts)):
             self.counts.cut += 1
             return True
-        if self._resets.get((src, dst), -1) >= sent_at:
+        if self.reset_ns >= sent_at and self._resets.get((src, dst), -1) >= sent_at:
             self.counts.reset += 1
             return True
         return False
 
     def reset(self, first: int, second: int, now: int) -> None:
         """The connection breaks: everything under way between the two is lost."""
-        self._resets[first, second] = self._resets[second, first] = now
-        self.calm = False
+        self._resets[first, second] = self._resets[second, first] = self.reset_ns = now
 
     def begin(self, weather: Weather) -> None:
         self._weathers.append(weather)
@@ -235,7 +238,7 @@ class Network:
             for link in sorted(weather.links or ()):
                 over.setdefault(link, []).append(weather)
         self._links = {link: _sum([*general, *some]) for link, some in over.items()}
-        self.calm = not self._weathers and not self._cuts and not self._resets
+        self.calm = not self._weathers and not self._cuts
 
 
 def _sum(weathers: list[Weather]) -> Condition:

@@ -9,7 +9,7 @@ Times given to a node are its own monotonic clock, which may run fast or slow an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from golemp2p_sim.world import World
 
+from golemp2p.model.light import light_dataclass
+
 # -- what clients and nodes say to each other ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Request:
     """One attempt of a client at a gateway. ``key`` is the idempotency key, equal in all attempts; ``id`` is this attempt's."""
 
@@ -30,7 +32,7 @@ class Request:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Reply:
     """Effect: answer ``request_id``. ``ok`` means the invocation's result is ``value``; otherwise the client should try again."""
 
@@ -42,7 +44,7 @@ class Reply:
 # -- effects beside golemp2p.core.effects -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Step:
     """Effect: the node stands at a named protocol step, where crashes can be aimed at (``in mid-change``, say)."""
 
@@ -77,7 +79,7 @@ class BecamePrimary:
     term: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Committed:
     """This node learned that positions ``first``... of ``shard`` are committed. ``chains``: hash chain at each of them."""
 
@@ -86,7 +88,7 @@ class Committed:
     chains: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Executed:
     """This node's copy ran the invocation ``key`` of ``worker`` by the entry at ``position`` (not: found its recorded result)."""
 
@@ -97,7 +99,7 @@ class Executed:
     result: Any
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Answered:
     """A result leaves the primary (S6). ``position``, ``chain``: the newest entry the answer depends on."""
 
@@ -109,13 +111,24 @@ class Answered:
     result: Any
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Invoked:
     """A worker calls a worker, or a timer fires: an invocation that no client made. ``key`` is derived from the parent's."""
 
     worker: str
     operation: tuple[Any, ...]
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """A vote has just left (S1). ``voter`` has one in ``term``, and gives it to ``candidate``; ``is_durable`` looks at its disk."""
+
+    shard: int
+    voter: Hashable
+    term: int
+    candidate: Hashable
+    is_durable: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +301,21 @@ class Subject(Protocol):
 class MovingSubject(Subject, Protocol):
     """A subject whose groups change while it runs. ``World.groups`` asks here."""
 
+    def placed_in(self, world: World) -> None:
+        """Called once, before any node starts: where the nodes of this subject live."""
+        ...
+
     def current_groups(self, world: World) -> Sequence[tuple[int, ...]]:
         """The voters of every shard by node index, as they stand now: by whoever knows best, running node or disk
         (``world.hosts[i].node``, ``.disk.image``). ``()``: a shard without any. While a change of voters is under way the old ones,
         and the new ones as one more group behind the last shard."""
+        ...
+
+
+@runtime_checkable
+class Forger(Protocol):
+    """A subject whose liars know more of their victims than what they say to them."""
+
+    def rewritten(self, message: Any, *, liar: SimulatedNode, victim: SimulatedNode, disk: Image) -> Any | None:
+        """What ``liar`` might say to ``victim``, whose disk is given, instead of ``message``: so that it gives up what is committed."""
         ...

@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 860, 180
-LEFT, RIGHT, TOP, BOTTOM = 56, 8, 8, 22
+from golemp2p_sim.scales import Linear, Logarithmic, Text, plain, seconds
+
+WIDTH, HEIGHT = 860, 188
+LEFT, RIGHT, TOP, BOTTOM = 84, 18, 18, 22
 _INNER_W, _INNER_H = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+_FLOOR = TOP + _INNER_H
 
 COLORS = ("#1f6feb", "#d29922", "#8957e5", "#2da44e", "#cf222e")
+BARS_MAX, BINS_PER_DECADE = 200, 10
+
+Scale = Linear | Logarithmic
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +26,7 @@ class Band:
     start: float
     end: float
     label: str
-
-
-def _x(value: float, high: float) -> float:
-    return LEFT + _INNER_W * min(value, high) / (high or 1)
-
-
-def _y(value: float, high: float) -> float:
-    return TOP + _INNER_H * (1 - min(value, high) / (high or 1))
+    kind: str = "fault"
 
 
 def _svg(body: list[str], height: int = HEIGHT, title: str = "") -> str:
@@ -35,94 +34,154 @@ def _svg(body: list[str], height: int = HEIGHT, title: str = "") -> str:
     return head + "".join(body) + "</svg>"
 
 
-def _axes(x_high: float, y_high: float, unit: str) -> list[str]:
-    body = [f'<line class="axis" x1="{LEFT}" y1="{TOP + _INNER_H}" x2="{WIDTH - RIGHT}" y2="{TOP + _INNER_H}"/>']
-    for part in range(5):
-        value = y_high * part / 4
-        y = _y(value, y_high)
+def _x(share: float) -> float:
+    return LEFT + _INNER_W * share
+
+
+def _y(share: float) -> float:
+    return TOP + _INNER_H * (1 - share)
+
+
+def _rect(kind: str, label: str, *, x: float, y: float, width: float, height: float) -> str:
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{kind}" {box}><title>{escape(label)}</title></rect>'
+
+
+def _y_axis(scale: Scale, text: Text) -> list[str]:
+    body = [f'<line class="axis" x1="{LEFT}" y1="{_FLOOR}" x2="{WIDTH - RIGHT}" y2="{_FLOOR}"/>']
+    for value in scale.ticks():
+        y = _y(scale.share(value))
         body.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>')
-        body.append(f'<text x="{LEFT - 5}" y="{y + 3:.1f}" text-anchor="end">{value:.4g}{unit}</text>')
-    for part in range(7):
-        value = x_high * part / 6
-        body.append(f'<text x="{_x(value, x_high):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{value:.4g} s</text>')
+        body.append(f'<text x="{LEFT - 6}" y="{y + 3:.1f}" text-anchor="end">{text(value)}</text>')
+    return body
+
+
+def _x_tick(x: float, text: str) -> str:
+    return f'<text x="{x:.1f}" y="{HEIGHT - 7}" text-anchor="middle">{escape(text)}</text>'
+
+
+def _time_axis(x_high: float) -> list[str]:
+    ticks = Linear.up_to(x_high, 8).ticks()
+    return [_x_tick(_x(value / x_high), seconds(value)) for value in ticks if value <= x_high]
+
+
+def _legend(names: Sequence[str]) -> list[str]:
+    """Above the right corner, each name in its color."""
+    body, x = [], WIDTH - RIGHT - 4
+    for number in reversed(range(len(names))):
+        color = COLORS[number % len(COLORS)]
+        body.append(
+            f'<text class="legend" x="{x}" y="{TOP - 7}" text-anchor="end" style="fill:{color}">{escape(names[number])}</text>'
+        )
+        x -= 14 + 6 * len(names[number])
     return body
 
 
 def lines(
-    series: Sequence[tuple[str, Sequence[tuple[float, float]]]], bands: Sequence[Band], *, x_high: float, unit: str, title: str
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    bands: Sequence[Band],
+    *,
+    x_high: float,
+    title: str,
+    text: Text = plain,
+    logarithmic: bool = False,
 ) -> str:
     """Curves over time in seconds; ``bands`` are shaded behind them. ``series``: (name, points in order of time)."""
-    y_high = max((y for _, points in series for _, y in points), default=1) or 1
-    body = [
-        f'<rect class="band" x="{_x(b.start, x_high):.1f}" y="{TOP}" width="{max(1.0, _x(b.end, x_high) - _x(b.start, x_high)):.1f}" '
-        f'height="{_INNER_H}"><title>{escape(b.label)}</title></rect>'
-        for b in bands
-    ]
-    body += _axes(x_high, y_high, unit)
-    for number, (name, points) in enumerate(series):
-        path = " ".join(f"{_x(x, x_high):.1f},{_y(y, y_high):.1f}" for x, y in points)
-        color = COLORS[number % len(COLORS)]
-        body.append(f'<polyline fill="none" stroke="{color}" stroke-width="1.5" points="{path}"/>')
-        body.append(f'<text x="{WIDTH - RIGHT - 90 * (number + 1)}" y="{TOP + 12}" fill="{color}">{escape(name)}</text>')
+    x_high = x_high or 1.0
+    values = [y for _, points in series for _, y in points if y > 0] or [1.0]
+    scale: Scale = Logarithmic.around(min(values), max(values)) if logarithmic else Linear.up_to(max(values))
+    body = []
+    for band in bands:
+        x = _x(min(1, band.start / x_high))
+        body.append(_rect("band", band.label, x=x, y=TOP, width=max(1.0, _x(min(1, band.end / x_high)) - x), height=_INNER_H))
+    body += _y_axis(scale, text) + _time_axis(x_high)
+    for number, (_, points) in enumerate(series):
+        path = " ".join(f"{_x(min(1, x / x_high)):.1f},{_y(scale.share(y)):.1f}" for x, y in points)
+        body.append(f'<polyline fill="none" stroke="{COLORS[number % len(COLORS)]}" stroke-width="1.5" points="{path}"/>')
+    if len(series) > 1:
+        body += _legend([name for name, _ in series])
     return _svg(body, title=title)
 
 
 def rows(named: Sequence[tuple[str, Sequence[Band]]], *, x_high: float, title: str) -> str:
     """One row per name with what lasted when: the faults under the curves, on the same time axis."""
+    x_high = x_high or 1.0
     height = 16 * max(1, len(named)) + 8
     body = []
     for number, (name, bands) in enumerate(named):
         y = 4 + 16 * number
-        body.append(f'<text x="{LEFT - 5}" y="{y + 10}" text-anchor="end" class="small">{escape(name)}</text>')
+        body.append(f'<text x="{LEFT - 6}" y="{y + 10}" text-anchor="end">{escape(name)}</text>')
         body.append(f'<line class="grid" x1="{LEFT}" y1="{y + 7}" x2="{WIDTH - RIGHT}" y2="{y + 7}"/>')
         for band in bands:
-            x = _x(band.start, x_high)
-            width = max(2.0, _x(band.end, x_high) - x)
-            body.append(
-                f'<rect class="fault" x="{x:.1f}" y="{y}" width="{width:.1f}" height="12"><title>{escape(band.label)}</title></rect>'
-            )
+            x = _x(min(1, band.start / x_high))
+            body.append(_rect(band.kind, band.label, x=x, y=y, width=max(2.0, _x(min(1, band.end / x_high)) - x), height=12))
     return _svg(body, height, title)
 
 
-def bars(values: Sequence[float], *, unit: str, title: str) -> str:
-    """One bar per node; more than two hundred are gathered."""
-    group = -(-len(values) // 200)
-    gathered = [max(values[i : i + group]) for i in range(0, len(values), group)]
-    y_high = max(gathered, default=1) or 1
-    width = _INNER_W / max(1, len(gathered))
-    body = []
-    for part in range(5):
-        y = _y(y_high * part / 4, y_high)
-        body.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>')
-        body.append(f'<text x="{LEFT - 5}" y="{y + 3:.1f}" text-anchor="end">{y_high * part / 4:.4g}{unit}</text>')
-    for number, value in enumerate(gathered):
-        y = _y(value, y_high)
-        label = f"node {number * group}: {value:.4g}{unit}"
-        body.append(
-            f'<rect class="bar" x="{LEFT + number * width:.1f}" y="{y:.1f}" width="{max(0.5, width - 1):.1f}" '
-            f'height="{TOP + _INNER_H - y:.1f}"><title>{escape(label)}</title></rect>'
-        )
+def bars(series: Sequence[tuple[str, Sequence[float]]], *, title: str) -> str:
+    """One bar per node, those of later series in front of the first; where there are more than two hundred, the highest of some."""
+    count = max((len(values) for _, values in series), default=0)
+    group = max(1, -(-count // BARS_MAX))
+    gathered = [[max(values[i : i + group]) for i in range(0, len(values), group)] for _, values in series]
+    scale = Linear.up_to(max((value for some in gathered for value in some), default=1) or 1)
+    width = _INNER_W / max(1, -(-count // group))
+    body = _y_axis(scale, plain)
+    for number, ((name, _), some) in enumerate(zip(series, gathered, strict=True)):
+        inset = number * min(6.0, width / 4)
+        for place, value in enumerate(some):
+            y = _y(scale.share(value))
+            label = f"n{place * group}{f' to n{min(count, (place + 1) * group) - 1}' if group > 1 else ''}: {name} {value:.4g}"
+            kind = f"bar c{number}"
+            x = LEFT + place * width + inset
+            body.append(
+                _rect(kind, label, x=x, y=y, width=max(0.5, width - min(2.0, width / 5) - 2 * inset), height=_FLOOR - y)
+            )
+    step = max(1, -(-count // group // 20))
+    body += [_x_tick(LEFT + (place + 0.5) * width, f"n{place * group}") for place in range(0, -(-count // group), step)]
+    if len(series) > 1:
+        body += _legend([name for name, _ in series])
     return _svg(body, title=title)
 
 
-def histogram(values: Sequence[float], *, unit: str, title: str, count: int = 40) -> str:
-    """How often values fall into equal steps up to the largest."""
-    high = max(values, default=1) or 1
+def times(values: Sequence[float], *, title: str, text: Text) -> str:
+    """How often durations occur, over decades: ten steps to each."""
+    some = [value for value in values if value > 0] or [1.0]
+    scale = Logarithmic.around(min(some), max(some))
+    count = BINS_PER_DECADE * (scale.high_power - scale.low_power)
     counts = [0] * count
     for value in values:
-        counts[min(count - 1, int(value / high * count))] += 1
-    y_high = max(counts, default=1) or 1
-    width = _INNER_W / count
-    body = []
+        counts[min(count - 1, int(scale.share(value) * count))] += 1
+    labels = [f"{text(scale.value(i / count))} to {text(scale.value((i + 1) / count))}" for i in range(count)]
+    ticks = [(scale.share(value), text(value)) for value in scale.ticks()]
+    return _histogram(counts, labels, ticks, title)
+
+
+def whole_numbers(values: Sequence[int], *, title: str) -> str:
+    """How often each whole number from 0 on occurs."""
+    counts = [0] * (max(values, default=0) + 1)
+    for value in values:
+        counts[value] += 1
+    step = max(1, len(counts) // 20)
+    ticks = [((i + 0.5) / len(counts), str(i)) for i in range(0, len(counts), step)]
+    return _histogram(counts, [str(i) for i in range(len(counts))], ticks, title)
+
+
+def _histogram(counts: Sequence[int], labels: Sequence[str], ticks: Sequence[tuple[float, str]], title: str) -> str:
+    scale = Linear.up_to(max(counts, default=1) or 1, whole=True)
+    width = min(80.0, _INNER_W / max(1, len(counts)))
+    body = _y_axis(scale, plain)
     for number, found in enumerate(counts):
-        y = _y(found, y_high)
-        label = f"{high * number / count:.4g} to {high * (number + 1) / count:.4g} {unit}: {found}"
-        body.append(
-            f'<rect class="bar" x="{LEFT + number * width:.1f}" y="{y:.1f}" width="{width - 1:.1f}" '
-            f'height="{TOP + _INNER_H - y:.1f}"><title>{escape(label)}</title></rect>'
-        )
-    for part in range(6):
-        x = LEFT + _INNER_W * part / 5
-        body.append(f'<text x="{x:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{high * part / 5:.4g} {unit}</text>')
-    body.append(f'<text x="{LEFT - 5}" y="{TOP + 8}" text-anchor="end">{y_high}</text>')
+        y = _y(scale.share(found))
+        if found:
+            body.append(
+                _rect(
+                    "bar c0",
+                    f"{labels[number]}: {found}",
+                    x=LEFT + number * width,
+                    y=y,
+                    width=max(0.5, width - 1),
+                    height=_FLOOR - y,
+                )
+            )
+    body += [_x_tick(LEFT + share * width * len(counts), said) for share, said in ticks]
     return _svg(body, title=title)

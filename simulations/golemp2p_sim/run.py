@@ -13,11 +13,15 @@ from golemp2p_sim.checkers import Checker, End
 from golemp2p_sim.checkers.agreement import AnsweredIsCommitted, OneEntryPerPosition, OnePrimaryPerTerm
 from golemp2p_sim.checkers.ends import BoundedQueues, Convergence, Progress, divergence
 from golemp2p_sim.checkers.linearizability import Linearizability
+from golemp2p_sim.checkers.logs import Logs
 from golemp2p_sim.checkers.once import ExactlyOnce
+from golemp2p_sim.checkers.quorums import Quorums
+from golemp2p_sim.checkers.votes import Votes
 from golemp2p_sim.history import History
 from golemp2p_sim.injector import Injector
 from golemp2p_sim.node import Answered, Invoked
 from golemp2p_sim.profiles import PROFILES
+from golemp2p_sim.stopwatch import Stopwatch, shards_by_node
 from golemp2p_sim.subjects import make_subject
 from golemp2p_sim.units import MS, S
 from golemp2p_sim.workload import Clients, Wish
@@ -31,9 +35,10 @@ QUIET_AFTER_STOP_NS = 10 * S
 
 
 class Run:
-    """One case under way; ``extra`` judges join the standing ones."""
+    """One case under way; ``extra`` judges join the standing ones. Without ``rules``, only outcomes are judged: what was committed,
+    answered and served; not what each replica did for it."""
 
-    def __init__(self, case: Case, *, keep_lines: bool = False, extra: Sequence[Checker] = ()) -> None:
+    def __init__(self, case: Case, *, keep_lines: bool = False, extra: Sequence[Checker] = (), rules: bool = True) -> None:
         self.case = case
         nodes = case.options.nodes
         subject = make_subject(case.subject, nodes, case.mutation, dict(case.parameters))
@@ -43,9 +48,11 @@ class Run:
         self.history = History()
         self.positions, self.primaries = OneEntryPerPosition(), OnePrimaryPerTerm()
         self.queues, self.orders = BoundedQueues(), Linearizability()
+        votes = Votes()
+        inside: list[Checker] = [votes, Logs(votes), Quorums()]
         self.checkers: list[Checker] = [
             self.positions, ExactlyOnce(), AnsweredIsCommitted(self.positions), self.queues, self.orders,
-            Progress(), Convergence(), self.primaries, *extra,
+            Progress(), Convergence(), self.primaries, *(inside if rules else ()), *extra,
         ]  # fmt: skip
         for checker in self.checkers:
             checker.watch(self.world)
@@ -54,6 +61,8 @@ class Run:
         self.world.watch(Answered, self._answered)
         self.clients = Clients(self.world, self.history, case.wishes)
         self.injector = Injector(self.world, self.atlas, case.faults)
+        self.stopwatch = Stopwatch(self.world)
+        self.injector.told.append(self.stopwatch.on_fault)
 
     def _invoked(self, time_ns: int, _node: int, seen: Invoked) -> None:
         self._calls[seen.key] = None
@@ -110,6 +119,8 @@ class Run:
     def _result(self, recovered_ns: int) -> Result:
         world, counts, case = self.world, self.world.network.counts, self.case
         played = self.injector.happened
+        nobody = [0] * len(world.hosts)
+        held, led = (nobody, nobody) if world.violations else shards_by_node(world)  # a core that broke may not be asked
         return Result(
             seed=case.seed,
             violations=list(world.violations),
@@ -137,16 +148,21 @@ class Run:
                 if not p.refused
             ],
             delivered_by_node=[host.delivered for host in world.hosts],
+            held_by_node=held,
+            led_by_node=led,
+            present=list(world.present),
+            committed=sum(map(len, self.positions.chains.values())),
+            measured=self.stopwatch.measured,
             lines=world.trace.lines,
         )
 
 
-def run_case(case: Case, *, keep_lines: bool = False) -> Result:
-    """Play ``case`` to its end."""
+def run_case(case: Case, *, keep_lines: bool = False, rules: bool = True) -> Result:
+    """Play ``case`` to its end. ``rules`` as for ``Run``."""
     collecting = gc.isenabled()
     gc.disable()  # a run makes few cycles, and looking for them takes a tenth of the time
     try:
-        return Run(case, keep_lines=keep_lines).play()
+        return Run(case, keep_lines=keep_lines, rules=rules).play()
     finally:
         if collecting:
             gc.enable()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from golemp2p_sim.case import Case, Result, case_to_json
+from golemp2p_sim.measured import Measured, percentiles, percentiles_ms, spread
 from golemp2p_sim.run import run_case
 from golemp2p_sim.scenario import Scenario
 from golemp2p_sim.units import S
@@ -40,6 +41,10 @@ class Summary:
     inconclusive: int = 0
     cpu_s: float = 0.0
     coverage: dict[str, int] = field(default_factory=dict)
+    committed: int = 0
+    measured: Measured = field(default_factory=Measured)
+    spreads: dict[str, list[float]] = field(default_factory=dict)
+    """``messages``, ``held``, ``led``: what the busiest node had, by the mean over those present, for each run."""
     latencies_ns: list[int] = field(default_factory=list)
     recovered_ns: list[int] = field(default_factory=list)
     differing: list[int] = field(default_factory=list)
@@ -49,8 +54,24 @@ class Summary:
         self.seeds += 1
         if not result.ok:
             self.failed.append(result)
-        for name in ("virtual_ns", "events", "faults", "refused", "answered", "elections", "messages", "bytes", "inconclusive"):
+        for name in (
+            "virtual_ns",
+            "events",
+            "faults",
+            "refused",
+            "answered",
+            "elections",
+            "messages",
+            "bytes",
+            "inconclusive",
+            "committed",
+        ):
             setattr(self, name, getattr(self, name) + getattr(result, name))
+        self.measured.add(result.measured)
+        for name, loads in (("messages", result.delivered_by_node), ("held", result.held_by_node), ("led", result.led_by_node)):
+            found = spread([loads[node] for node in result.present])
+            if found is not None:
+                self.spreads.setdefault(name, []).append(found)
         self.cpu_s += cpu_s
         for name, count in result.coverage.items():
             self.coverage[name] = self.coverage.get(name, 0) + count
@@ -74,9 +95,14 @@ class Summary:
             "elections": self.elections,
             "messages": self.messages,
             "bytes": self.bytes,
+            "committed": self.committed,
+            "messages_per_entry": round(self.messages / self.committed, 2) if self.committed else None,
+            "bytes_per_entry": round(self.bytes / self.committed) if self.committed else None,
+            "load_max_by_mean": {name: percentiles(found) for name, found in self.spreads.items()},
             "inconclusive": self.inconclusive,
             "latency_ms": percentiles_ms(self.latencies_ns),
             "recovery_ms": percentiles_ms(self.recovered_ns),
+            **self.measured.to_json(),
             "sometimes": dict(sorted(self.coverage.items())),
         }
 
@@ -84,15 +110,6 @@ class Summary:
 def violations_json(result: Result) -> dict[str, Any]:
     said = [{"checker": v.checker, "time_s": v.time_ns / S, "text": v.text} for v in result.violations]
     return {"seed": result.seed, "trace": result.trace_hash, "violations": said}
-
-
-def percentiles_ms(values_ns: Sequence[int]) -> dict[str, float]:
-    """Median, 99th percentile and largest, in milliseconds; empty for no values."""
-    if not values_ns:
-        return {}
-    ordered = sorted(values_ns)
-    last = len(ordered) - 1
-    return {name: round(ordered[int(last * share)] / 1e6, 3) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
 
 
 def play(job: tuple[Scenario, int, str]) -> tuple[Result, float]:

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from golemp2p.core.replica import Replica
-from golemp2p.core.replica_state import Role
 from golemp2p.model.ids import Key
-from golemp2p.model.replication import EMPTY_LOG, LogSegment
+from golemp2p.model.replication import EMPTY_LOG, Configuration, LogSegment
 from golemp2p_sim.node import Committed, Executed, ReplicaView
 from golemp2p_sim.shard_wire import chain_of, make_segment, read_segment
 from golemp2p_sim.toy_state import Entry, ShardState
+
+Applied = Callable[["ShardCopy", Entry, int, tuple[int, Any], str], None]
+"""Told (copy, entry, time, its position and result, derived key)."""
 
 
 @dataclass(slots=True)
 class ShardCopy:
     """``applied``: the entries up to here are in ``state``; at least the core's commit position. ``campaign_ns``: when this node
-    wants to take over, ``None`` while the shard is led. ``served_term``: the newest in which it served."""
+    wants to take over, ``None`` while the shard is led. ``served_term``: the newest in which it served. ``whole``: a configuration
+    whose voters have the stores that it names, as far as their nodes said. ``is_primary``: as of the core's last event.
+    ``is_outside``: a primary says that this node has no vote any more."""
 
     shard: int
     replica: Replica
@@ -27,24 +31,32 @@ class ShardCopy:
     applied: int = 0
     campaign_ns: int | None = None
     served_term: int = 0
+    is_outside: bool = False
+    is_primary: bool = False
+    whole: Configuration | None = None
 
     @property
     def is_voter(self) -> bool:
         return self.key in [voter.public_key for voter in self.replica.configuration.voters] and not self.replica.log.is_blank
 
-    @property
-    def is_primary(self) -> bool:
-        return self.replica.role is Role.PRIMARY
+    def electors(self) -> list[bytes]:
+        """Keys of the nodes that may become primary: also those that leave by a change which is not committed here. Nobody else may
+        have a log that is far enough (Ongaro's thesis, 4.2.2)."""
+        log = self.replica.log
+        members = log.configuration.electors
+        if log.configuration_position > log.commit:
+            members += log.configuration_before.electors
+        return list(dict.fromkeys(member.public_key for member in members))
 
-    def apply_to(self, position: int, out: list[Any], applied: Callable[[int, Entry, Any, str], None]) -> None:
-        """Everything up to ``position`` is committed: run it. ``applied`` is told (position, entry, result, derived key)."""
+    def apply_to(self, position: int, out: list[Any], applied: Applied, now_ns: int) -> None:
+        """Everything up to ``position`` is committed: run it. ``applied`` is told of each entry, its result and derived key."""
         log = self.replica.log
         first = max(self.applied, log.base.position) + 1
         if position < first:
             return
         self.applied = position
-        entries = [log.entry(at) for at in range(first, position + 1)]
-        out.append(Committed(self.shard, first, tuple(chain_of(entry.hash) for entry in entries)))
+        entries = log.between(first, position + 1)
+        out.append(Committed(self.shard, first, tuple([chain_of(entry.hash) for entry in entries])))
         for entry in entries:
             content = entry.content
             if content.__class__ is not LogSegment:
@@ -53,7 +65,7 @@ class ShardCopy:
             executed, result, derived = self.state.apply(entry.position, invocation)
             if executed:
                 out.append(Executed(self.shard, entry.position, invocation.worker, invocation.key, result))
-            applied(entry.position, invocation, result, derived)
+            applied(self, invocation, now_ns, (entry.position, result), derived)
 
     def propose(self, log: Key, entry: Entry) -> None:
         """Queue ``entry`` at the end of ``log``; the replica must be serving."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -27,6 +28,10 @@ ASKED_MAX = 1_024
 CALLS_MAX = 100_000
 ASKED_TTL_NS = 2_000 * MS
 CALL_RETRY_NS = 400 * MS
+
+
+log_of = lru_cache(maxsize=4_096)(Key.of)
+"""The log of a worker, remembered: a run has a dozen of them, and asks each thousands of times."""
 
 
 @dataclass(slots=True)
@@ -49,12 +54,13 @@ class ShardDesk:
         groups: Sequence[tuple[int, ...]],
         shard_of: Callable[[str], int],
         *,
+        index: Mapping[bytes, int],
         dice: Random,
         out: Callable[[Any], None],
         flush: Callable[[ShardCopy, int], None],
     ) -> None:
         self._me, self._keys, self._groups, self._shard_of, self._dice = me, keys, groups, shard_of, dice
-        self._index = {key: index for index, key in enumerate(keys)}
+        self._index = index
         self._out, self._flush = out, flush
         self.copies: dict[int, ShardCopy] = {}
         self._waiting: dict[tuple[str, str], list[tuple[int, int]]] = {}
@@ -117,11 +123,11 @@ class ShardDesk:
             return
         self._waiting[name] = [(src, forward.request)]
         entry = make_entry(copy.replica.term, "invoke", forward.key, forward.worker, forward.operation)
-        copy.propose(Key.of("worker", forward.worker), entry)
+        copy.propose(log_of("worker", forward.worker), entry)
         self._flush(copy, now_ns)
 
-    def applied(self, copy: ShardCopy, position: int, entry: Entry, now_ns: int, *, result: Any, derived: str) -> None:
-        """``copy`` ran a committed entry. ``derived``: key of the call that goes out, or ``""``."""
+    def applied(self, copy: ShardCopy, entry: Entry, now_ns: int, ran: tuple[int, Any], derived: str) -> None:
+        """``copy`` ran a committed entry. ``ran``: (position, result); ``derived``: key of the call that goes out, or ``""``."""
         if entry.kind == "settle":
             self._calls.pop(entry.key, None)
             return
@@ -132,7 +138,7 @@ class ShardDesk:
             self._calls.setdefault(derived, OutgoingCall(copy.shard, now_ns + call.delay_ns))
         name = (entry.worker, entry.key)
         for asker in self._waiting.pop(name, ()):
-            self._answer_result(copy, name, copy.state.results.get(name, (position, result)), asker, now_ns)
+            self._answer_result(copy, name, copy.state.results.get(name, ran), asker, now_ns)
 
     def serving_began(self, copy: ShardCopy, now_ns: int) -> None:
         """Calls of the shard's workers are this node's business now."""
@@ -170,9 +176,10 @@ class ShardDesk:
     # -- calls between workers
 
     def tick(self, now_ns: int) -> None:
-        for number in [number for number, (_, asked_ns) in self._asked.items() if now_ns - asked_ns > ASKED_TTL_NS]:
-            del self._asked[number]
-        for key in list(self._calls):
+        if self._asked:
+            for number in [number for number, (_, asked_ns) in self._asked.items() if now_ns - asked_ns > ASKED_TTL_NS]:
+                del self._asked[number]
+        for key in [key for key, call in self._calls.items() if now_ns >= call.due_ns and not call.settling]:
             self._call(key, now_ns)
 
     def _call(self, key: str, now_ns: int) -> None:
@@ -197,7 +204,7 @@ class ShardDesk:
         copy = self.copies[call.shard]
         if copy.replica.is_serving:
             call.settling = True
-            copy.propose(Key.of("calls", str(copy.shard)), make_entry(copy.replica.term, "settle", answer.key))
+            copy.propose(log_of("calls", str(copy.shard)), make_entry(copy.replica.term, "settle", answer.key))
             self._flush(copy, now_ns)
 
     def queues(self) -> Mapping[str, tuple[int, int]]:

@@ -35,7 +35,12 @@ class ShardImage:
         return durable
 
     def apply(self, write: ReplicaWrite) -> None:
-        self.shards[write.shard].apply(write)
+        durable = self.shards[write.shard]
+        durable.apply(write)
+        positions = [durable.base.position, *(entry.position for entry in durable.entries[-1 - len(write.entries) :])]
+        assert positions[-1] == durable.base.position + len(durable.entries), (
+            "writes come in the order in which they were given"
+        )
 
     def tear(self, write: Any, dice: Random) -> None:
         """Nothing of it is there."""

@@ -25,9 +25,9 @@ def lie(message: Any, dice: Random, behaviour: str, nodes: int) -> Any | None:
             return tampered(message, dice)
         case "forge-hints", Answer():
             return replace(message, ok=False, value="not primary", hint=dice.randrange(nodes))
-        case "lie-about-log", ShardMessage(body=Appended(position, None, _, _)):
-            less = dice.randint(0, position)
+        case "lie-about-log", ShardMessage(body=Appended(refusal=None) as answer):
+            less = dice.randint(0, answer.position)
             if dice.random() < 0.5:
-                return replace(message, body=Appended(position, Refusal.CONFLICT, less, damaged=False))
-            return replace(message, body=Appended(less, None, less, damaged=False))
+                return replace(message, body=replace(answer, refusal=Refusal.CONFLICT, hint=less))
+            return replace(message, body=replace(answer, position=less, hint=less, commit=less))
     return None

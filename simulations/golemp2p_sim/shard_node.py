@@ -12,30 +12,41 @@ take it in as a learner, then make it a voter in the old one's place.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from random import Random
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from golemp2p.core.effects import Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_effects import Committed, ReadSegments, StartServing, StopServing
-from golemp2p.core.replica_rules import Rules
+from golemp2p.core.replica_state import Role
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage, Voted
 from golemp2p.model.replication import Member
-from golemp2p_sim.faults import KINDS
-from golemp2p_sim.node import BecamePrimary, Effects, Halt, Repaired, ReplicaView, Request, Sometimes, Step, Surroundings
+from golemp2p_sim.node import (
+    BecamePrimary,
+    Effects,
+    Halt,
+    Repaired,
+    ReplicaView,
+    Request,
+    Sometimes,
+    Step,
+    Surroundings,
+)
 from golemp2p_sim.randomness import node_key
 from golemp2p_sim.shard_copy import ShardCopy
 from golemp2p_sim.shard_desk import ShardDesk
 from golemp2p_sim.shard_image import ShardImage
-from golemp2p_sim.shard_lies import lie
-from golemp2p_sim.shard_wire import Alive, HashNotary, describe, message_bytes
+from golemp2p_sim.shard_voters import Shuffle, replace_lost
+from golemp2p_sim.shard_wire import Alive, HashNotary
+from golemp2p_sim.shard_witness import Witness
 from golemp2p_sim.toy_messages import Answer, Forward
 from golemp2p_sim.units import MS
+
+if TYPE_CHECKING:
+    from golemp2p_sim.shard_subject import Shards
 
 TICK_NS, TICK_JITTER_NS = 100 * MS, 30 * MS
 ALIVE_NS = 200 * MS
@@ -53,20 +64,19 @@ def member_of(index: int, store: int = 0) -> Member:
 
 def _is_vote(send: Send) -> bool:
     """A vote given, not a trial's."""
-    match send.message:
-        case ShardMessage(body=Voted(trial=False, refusal=None)):
-            return True
-    return False
+    body = send.message.body
+    return type(body) is Voted and not body.trial and body.refusal is None
 
 
 @dataclass(slots=True)
 class Neighbour:
-    """Another node of shared shards. ``told``: its newest ``Alive``."""
+    """Another node of shared shards. ``told``: its newest ``Alive``; ``leads``: the shards that it says there to be primary of."""
 
     shards: tuple[int, ...]
     heard_ns: int
     suspected: bool = False
     told: Alive | None = None
+    leads: tuple[int, ...] = ()
 
 
 class ShardNode:
@@ -76,13 +86,13 @@ class ShardNode:
         self._subject, self._dice = subject, surroundings.dice
         self._me, self._keys = surroundings.index, surroundings.keys
         self._key = surroundings.keys[surroundings.index]
-        self._index = {key: index for index, key in enumerate(surroundings.keys)}
+        self._index = subject.index_of(surroundings.keys)
         self._member = member_of(surroundings.index, surroundings.store)
         self._life = surroundings.dice.getrandbits(40)
         self._out: list[Any] = []
         self._desk = ShardDesk(
             self._me, self._keys, subject.groups(), subject.shard_of,
-            dice=self._dice, out=self._emit, flush=self._flush,
+            index=self._index, dice=self._dice, out=self._emit, flush=self._flush,
         )  # fmt: skip
         self._copies = self._desk.copies
         self._neighbours: dict[bytes, Neighbour] = {}
@@ -90,24 +100,30 @@ class ShardNode:
         self._tokens: dict[int, tuple[int, int]] = {}
         self._token = 0
         self._tick_ns = self._alive_ns = 0
+        self._is_carrying = False
+        self._proposed: list[ShardCopy] = []
         self._image = ShardImage({})
+        self._witness = Witness(self._member, self._image)
         self._harmed = surroundings.store != 0
+        self._shuffle = Shuffle(subject.shuffle_ns, self._dice) if subject.shuffle_ns else None
 
     # -- SimulatedNode --------------------------------------------------------------------------------------------------------
 
     def start(self, image: Any, now_ns: int) -> Effects:
         assert isinstance(image, ShardImage), "the disk of this subject"
-        self._image = image
+        self._image, self._witness = image, Witness(self._member, image)
         self._harmed = self._harmed or image.rotten
-        groups = self._subject.groups()
+        subject = self._subject
+        groups = subject.groups()
         shards = [shard for shard, group in enumerate(groups) if self._me in group]
         for peer in dict.fromkeys(node for shard in shards for node in groups[shard] if node != self._me):
             shared = tuple(shard for shard in shards if peer in groups[shard])
             self._neighbours[self._keys[peer]] = Neighbour(shared, now_ns)
         for shard in shards:
             durable = image.of(shard, self._member)
-            replica = Replica(shard, self._member, durable, HashNotary(self._key), rules=self._subject.rules)
+            replica = Replica(shard, self._member, durable, HashNotary(self._key), rules=subject.rules, limits=subject.limits)
             copy = self._copies[shard] = ShardCopy(shard, replica, self._key)
+            self._out.append(self._witness.born(copy))
             self._apply(copy, replica.commit_position, now_ns)
             self._carry_out(copy, replica.started(), now_ns)
             if replica.is_damaged:
@@ -117,7 +133,10 @@ class ShardNode:
         return self._done()
 
     def next_due_ns(self) -> int | None:
-        return min(self._tick_ns, *self._dues.values()) if self._dues else self._tick_ns
+        soonest_ns = self._tick_ns
+        for due_ns in self._dues.values():  # asked after every event: no lists are made
+            soonest_ns = min(soonest_ns, due_ns)
+        return soonest_ns
 
     def on_time(self, now_ns: int) -> Effects:
         for shard in [shard for shard, due in self._dues.items() if due <= now_ns]:
@@ -128,21 +147,27 @@ class ShardNode:
         return self._done()
 
     def on_message(self, sender: bytes, message: Any, now_ns: int) -> Effects:
-        src = self._index.get(sender)
-        if src is None:
+        neighbour = self._neighbours.get(sender)
+        if neighbour is not None:
+            neighbour.heard_ns = now_ns
+            if neighbour.suspected:
+                neighbour.suspected = False
+                self._connected(sender, neighbour, now_ns)
+        elif sender not in self._index:
             return ()
-        self._heard(sender, now_ns)
         match message:
             case ShardMessage():
                 copy = self._copies.get(message.shard)
                 if copy is not None:
+                    self._witness.hears(copy, sender, message)
                     self._carry_out(copy, copy.replica.receive(sender, message, now_ns), now_ns)
             case Alive():
-                self._on_alive(sender, message, now_ns)
+                if neighbour is not None:
+                    self._on_alive(sender, neighbour, message, now_ns)
             case Forward():
-                self._desk.invoke(message, src, now_ns)
+                self._desk.invoke(message, self._index[sender], now_ns)
             case Answer():
-                self._desk.answered(src, message, now_ns)
+                self._desk.answered(self._index[sender], message, now_ns)
             case _:
                 raise AssertionError(f"not a message of ours: {message!r}")
         return self._done()
@@ -179,6 +204,10 @@ class ShardNode:
     def queues(self) -> Mapping[str, tuple[int, int]]:
         return self._desk.queues()
 
+    def copy_of(self, message: Any) -> ShardCopy | None:
+        """The replica that ``message`` is about, for liars."""
+        return self._copies.get(message.shard) if type(message) is ShardMessage else None
+
     # -- detector -------------------------------------------------------------------------------------------------------------
 
     def _on_tick(self, now_ns: int) -> None:
@@ -194,6 +223,7 @@ class ShardNode:
                     self._carry_out(copy, copy.replica.peer_suspected(peer, now_ns), now_ns)
         for copy in self._copies.values():
             self._lead_or_follow(copy, now_ns)
+            self._out += self._witness.serving(copy)
         self._desk.tick(now_ns)
         if now_ns >= self._alive_ns:
             self._say_alive(now_ns)
@@ -203,31 +233,29 @@ class ShardNode:
 
     def _say_alive(self, now_ns: int) -> None:
         self._alive_ns = now_ns + ALIVE_NS
+        led = {
+            shard: (shard, copy.applied, copy.replica.log.hash_at(copy.applied))
+            for shard, copy in self._copies.items()
+            if copy.is_primary
+        }
+        electors = {shard: self._copies[shard].electors() for shard in led}
         for peer, neighbour in self._neighbours.items():
-            led = [copy for shard in neighbour.shards if (copy := self._copies[shard]).is_primary]
-            leads = tuple((copy.shard, copy.applied, copy.replica.log.hash_at(copy.applied)) for copy in led)
-            self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads)))
+            leads = tuple([led[shard] for shard in neighbour.shards if shard in led])
+            strange = tuple([shard for shard, _, _ in leads if peer not in electors[shard]])
+            self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads, strange)))
 
-    def _heard(self, peer: bytes, now_ns: int) -> None:
-        neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return
-        neighbour.heard_ns = now_ns
-        if neighbour.suspected:
-            neighbour.suspected = False
-            self._connected(peer, neighbour, now_ns)
-
-    def _on_alive(self, peer: bytes, alive: Alive, now_ns: int) -> None:
-        neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return
+    def _on_alive(self, peer: bytes, neighbour: Neighbour, alive: Alive, now_ns: int) -> None:
         before, neighbour.told = neighbour.told, alive
+        neighbour.leads = tuple([lead[0] for lead in alive.leads])
         if before is None or before.life != alive.life:
+            for copy in self._copies.values():
+                copy.whole = None
             self._connected(peer, neighbour, now_ns)
         for shard, commit, last_hash in alive.leads:
             if shard not in neighbour.shards:
                 continue  # a liar's, or said to somebody else
             copy = self._copies[shard]
+            copy.is_outside = shard in alive.strange
             log = copy.replica.log
             if commit > copy.applied and log.holds(commit) and log.hash_at(commit) == last_hash:
                 self._apply(copy, commit, now_ns)
@@ -243,11 +271,10 @@ class ShardNode:
         replica = copy.replica
         if copy.is_primary or self._is_led(copy):
             copy.campaign_ns = None
-            if replica.is_serving:
-                self._replace_lost(copy, now_ns)
+            if copy.is_primary and replica.configuration is not copy.whole and replica.is_serving:
+                self._move_voters(copy, now_ns)
             return
-        electors = [member.public_key for member in replica.configuration.electors]
-        live = [key for key in electors if key == self._key or not self._neighbours[key].suspected]
+        live = [key for key in copy.electors() if key == self._key or not self._neighbours[key].suspected]
         if self._key not in live:
             return
         pause_ns = live.index(self._key) * RANK_NS + self._dice.randrange(CAMPAIGN_JITTER_NS)
@@ -261,30 +288,26 @@ class ShardNode:
     def _is_led(self, copy: ShardCopy) -> bool:
         """The primary that this replica knows lives, and says itself that it leads."""
         neighbour = self._neighbours.get(copy.replica.primary or b"")
-        if neighbour is None or neighbour.suspected or neighbour.told is None:
-            return False
-        return any(shard == copy.shard for shard, _, _ in neighbour.told.leads)
+        return neighbour is not None and not neighbour.suspected and copy.shard in neighbour.leads
 
-    def _replace_lost(self, copy: ShardCopy, now_ns: int) -> None:
-        """As primary: a voter whose node has another store now is gone (S9); its new store learns, and takes the vote over."""
-        configuration = copy.replica.configuration
-        stores = {key: n.told.store_id for key, n in self._neighbours.items() if n.told is not None}
-        stores[self._key] = self._member.store_id
-        now = {voter: Member(voter.public_key, stores.get(voter.public_key, voter.store_id)) for voter in configuration.voters}
-        fresh = [member for voter, member in now.items() if member != voter]
-        if not fresh or configuration.is_joint:
+    def _move_voters(self, copy: ShardCopy, now_ns: int) -> None:
+        """As primary."""
+        present = {key: Member(key, n.told.store_id) for key, n in self._neighbours.items() if n.told is not None}
+        present[self._key] = self._member
+        shuffle = self._shuffle
+        voters = copy.replica.configuration.voters
+        if shuffle is None and all(present.get(voter.public_key, voter) == voter for voter in voters):
+            copy.whole = copy.replica.configuration  # until a node says something else
+        wish = replace_lost(copy, present) if shuffle is None else shuffle.wish(copy, present, now_ns)
+        if wish is None:
             return
         with suppress(InvalidState):  # another change is under way, or the learner is behind: the next tick tries again
-            if all(member in configuration.learners for member in fresh):
-                effects = copy.replica.change_members(tuple(now.values()), (), now_ns)
-                self._out.append(Step("voters-change"))
-            else:
-                effects = copy.replica.change_members(configuration.voters, tuple(fresh), now_ns)
-                self._out.append(Step("learner-added"))
+            effects = copy.replica.change_members(*wish, now_ns)
+            self._out.append(Step("learner-added" if wish[1] else "voters-change"))
             self._carry_out(copy, effects, now_ns)
 
     def _is_voter(self, copy: ShardCopy) -> bool:
-        return self._member in copy.replica.configuration.voters
+        return self._member in copy.replica.configuration.voters and not copy.is_outside
 
     def _is_whole(self, copy: ShardCopy) -> bool:
         """Durably a voter again, in the place of whatever this node had before."""
@@ -304,7 +327,19 @@ class ShardNode:
     # -- effects of the core --------------------------------------------------------------------------------------------------
 
     def _carry_out(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
+        """What is proposed meanwhile is shipped when all of ``effects`` are out: a replica's writes keep their order."""
+        is_outermost, self._is_carrying = not self._is_carrying, True
+        self._take_over(copy, effects, now_ns)
+        if not is_outermost:
+            return
+        while self._proposed:
+            other = self._proposed.pop()
+            self._take_over(other, other.replica.flush(now_ns), now_ns)
+        self._is_carrying = False
+
+    def _take_over(self, copy: ShardCopy, effects: Sequence[Any], now_ns: int) -> None:
         shard = copy.shard
+        copy.is_primary = copy.replica.role is Role.PRIMARY
         due = copy.replica.next_due_ns()
         if due is None:
             self._dues.pop(shard, None)
@@ -315,14 +350,20 @@ class ShardNode:
                 case Persist():
                     self._token += 1
                     self._tokens[self._token] = (shard, effect.token)
-                    self._out.append(Persist(effect.write, self._token, effect.then))
-                    if any(map(_is_vote, effect.then)):
+                    self._out += self._witness.written(copy, effect.write)
+                    self._out.append(Persist(effect.write, self._token, self._witness.behind(copy, effect.then)))
+                    if effect.then and any(map(_is_vote, effect.then)):
                         self._out.append(Step("voted"))
-                case Send() if _is_vote(effect):
-                    self._out += (effect, Step("voted"))
+                case Send():
+                    self._out += self._witness.behind(copy, (effect,))
+                    if _is_vote(effect):
+                        self._out.append(Step("voted"))
                 case Committed():
+                    self._out += self._witness.settled(copy, effect.entries[-1].position)
                     self._apply(copy, effect.entries[-1].position, now_ns)
                 case StartServing():
+                    self._out += self._witness.serving(copy, begins=True)
+                    copy.is_outside = False
                     if copy.served_term < effect.term:  # else it goes on, having had no majority for a while
                         copy.served_term = effect.term
                         self._out += (BecamePrimary(shard, effect.term), Step("became-primary"))
@@ -334,7 +375,7 @@ class ShardNode:
                 case ReadSegments():
                     self._out.append(Send(effect.peer, self._segments(copy, effect)))
                 case _:
-                    self._out.append(effect)  # Send, Notice
+                    self._out.append(effect)  # Notice
 
     def _segments(self, copy: ShardCopy, wanted: ReadSegments) -> ShardMessage:
         found = tuple(self._image.shards[copy.shard].read_for(wanted)[:SEGMENTS_PER_ANSWER])
@@ -342,67 +383,18 @@ class ShardNode:
         return ShardMessage(copy.shard, copy.replica.log.branch, copy.replica.term, self._member.store_id, answer)
 
     def _apply(self, copy: ShardCopy, position: int, now_ns: int) -> None:
-        copy.apply_to(
-            position,
-            self._out,
-            lambda at, entry, result, derived: self._desk.applied(copy, at, entry, now_ns, result=result, derived=derived),
-        )
+        if position > copy.applied:
+            copy.apply_to(position, self._out, self._desk.applied, now_ns)
 
     def _emit(self, effect: Any) -> None:
         self._out.append(effect)
 
     def _flush(self, copy: ShardCopy, now_ns: int) -> None:
-        self._carry_out(copy, copy.replica.flush(now_ns), now_ns)
+        if self._is_carrying:
+            self._proposed.append(copy)
+        else:
+            self._carry_out(copy, copy.replica.flush(now_ns), now_ns)
 
     def _done(self) -> Effects:
         out, self._out = self._out, []
         return out
-
-
-class Shards:
-    """The subject. Shard s lives on nodes s, s+1, ...; ``replicas`` of them, 3 or 5; ``shards`` 0: one per node, at most 64."""
-
-    name = "shard"
-    survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "destroyed", "leave"}
-    steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "voted", "learner-added", "voters-change")
-
-    def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None) -> None:
-        self.rules = rules or Rules()
-        self._nodes = nodes
-        size = min(replicas, nodes)
-        size -= 1 - size % 2  # an even group survives no more than the odd one below it
-        count = shards or min(nodes, 64)
-        self._groups = [tuple((shard * max(1, nodes // count) + i) % nodes for i in range(size)) for shard in range(count)]
-        self._birth = {shard: tuple(member_of(node) for node in group) for shard, group in enumerate(self._groups)}
-
-    @staticmethod
-    def rule_names() -> tuple[str, ...]:
-        return tuple(field.name for field in fields(Rules))
-
-    def without(self, rule: str) -> Shards:
-        """The same with one rule off."""
-        other = Shards.__new__(Shards)
-        other.__dict__.update(self.__dict__)
-        other.rules = replace(self.rules, **{rule: False})
-        return other
-
-    def node(self, surroundings: Surroundings) -> ShardNode:
-        return ShardNode(self, surroundings)
-
-    def image(self) -> ShardImage:
-        return ShardImage(self._birth)
-
-    def groups(self) -> Sequence[tuple[int, ...]]:
-        return self._groups
-
-    def shard_of(self, worker: str) -> int:
-        return zlib.crc32(worker.encode()) % len(self._groups)
-
-    def message_bytes(self, message: Any) -> int:
-        return message_bytes(message)
-
-    def describe(self, message: Any) -> str:
-        return describe(message)
-
-    def lie(self, message: Any, dice: Random, behaviour: str) -> Any | None:
-        return lie(message, dice, behaviour, self._nodes)

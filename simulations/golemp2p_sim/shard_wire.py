@@ -8,13 +8,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
+from struct import Struct
 from typing import Any
 
 from golemp2p.model.ids import Key
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.messages_shard import (
     Append,
     Appended,
@@ -30,31 +32,29 @@ from golemp2p_sim.toy_messages import describe as describe_invocation
 from golemp2p_sim.toy_messages import size_of
 from golemp2p_sim.toy_state import Entry, make_entry
 
-OPERATOR = b"operator".ljust(32, b".")
+OPERATOR, THIEF = b"operator".ljust(32, b"."), b"thief".ljust(32, b".")
 DECODED_MAX = 20_000
-"""Invocations that are remembered decoded: every replica reads each of them."""
+"""Invocations that are remembered decoded and sealed: every replica reads and verifies each of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Alive:
     """Every node says so to those it shares shards with. ``life``: new with each start. ``leads``: (shard, commit position, hash
-    there) of what it is primary of, so that followers of an idle shard learn what is committed."""
+    there) of what it is primary of, so that followers of an idle shard learn what is committed. ``strange``: those of them in
+    which the one it is told has no vote, so that one who was away learns that it was replaced."""
 
     store_id: bytes
     life: int
     leads: tuple[tuple[int, int, bytes], ...]
+    strange: tuple[int, ...] = ()
 
 
-def _hashed(*parts: bytes) -> bytes:
-    digest = blake2b(digest_size=HASH_BYTES)
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "big"))
-        digest.update(part)
-    return digest.digest()
+def _hashed(kind: bytes, *parts: bytes) -> bytes:
+    """All parts but the last have lengths that ``kind`` decides, so that no two lists of parts are the same bytes."""
+    return blake2b(kind + b"".join(parts), digest_size=HASH_BYTES).digest()
 
 
-def _numbers(*numbers: int) -> bytes:
-    return b"".join(number.to_bytes(8, "big") for number in numbers)
+_two_numbers = Struct(">QQ").pack
 
 
 class HashNotary:
@@ -67,7 +67,7 @@ class HashNotary:
 
     def entry_hash(self, position: int, term: int, previous_hash: bytes, author: bytes, content: Content) -> bytes:
         digest = content.hash if content.__class__ is LogSegment else repr(content).encode()
-        return _hashed(_numbers(position, term), previous_hash, author, digest)
+        return _chained(position, term, previous_hash, author, digest)
 
     def sign_entry(self, entry_hash: bytes) -> bytes:
         return _hashed(b"entry", self._key, entry_hash)
@@ -76,37 +76,45 @@ class HashNotary:
         return signature == _hashed(b"entry", author, entry_hash)
 
     def cast_vote(self, term: int, primary: bytes) -> bytes:
-        return _hashed(b"vote", self._key, _numbers(term), primary)
+        return _hashed(b"vote", self._key, _two_numbers(term, 0), primary)
 
     def is_vote(self, term: int, primary: bytes, voter: bytes, signature: bytes) -> bool:
-        return signature == _hashed(b"vote", voter, _numbers(term), primary)
+        return signature == _hashed(b"vote", voter, _two_numbers(term, 0), primary)
 
     def is_segment_signed(self, segment: LogSegment) -> bool:
+        data, author = segment.data, segment.author
         head = Head(segment.first, segment.previous_hash)
-        header = _header(segment.log, segment.term, head, segment.author, segment.data[32:])
-        signature = _hashed(b"segment", segment.author, header)
-        return segment.data[:32] == signature and segment.hash == _hashed(header, signature) and segment.count == 1
+        signature, digest = _seal(segment.log.digest, segment.term, head, author, data[32:])
+        return data[:32] == signature and segment.hash == digest and segment.count == 1
 
     def is_branch_signed(self, branch: Branch) -> bool:
         return branch.operator == OPERATOR
 
 
-def _header(log: Key, term: int, head: Head, author: bytes, payload: bytes) -> bytes:
-    return _hashed(log.digest, _numbers(term, head.tail), head.hash, author, payload)
+@lru_cache(maxsize=DECODED_MAX)
+def _chained(position: int, term: int, previous_hash: bytes, author: bytes, digest: bytes) -> bytes:
+    return _hashed(b"chain", _two_numbers(position, term), previous_hash, author, digest)
+
+
+@lru_cache(maxsize=DECODED_MAX)
+def _seal(log: bytes, term: int, head: Head, author: bytes, payload: bytes) -> tuple[bytes, bytes]:
+    """Signature and hash of a segment."""
+    header = _hashed(b"header", log, _two_numbers(term, head.tail), head.hash, author, payload)
+    signature = _hashed(b"segment", author, header)
+    return signature, _hashed(b"sealed", header, signature)
 
 
 def make_segment(author: bytes, log: Key, term: int, head: Head, entry: Entry) -> LogSegment:
     """One entry of a worker's log, which so far ends at ``head``, sealed by ``author``."""
     payload = json.dumps([entry.kind, entry.key, entry.worker, entry.operation]).encode()
-    header = _header(log, term, head, author, payload)
-    signature = _hashed(b"segment", author, header)
-    return LogSegment(log, term, head.tail, 1, head.hash, author, _hashed(header, signature), signature + payload)
+    signature, digest = _seal(log.digest, term, head, author, payload)
+    return LogSegment(log, term, head.tail, 1, head.hash, author, digest, signature + payload)
 
 
 @lru_cache(maxsize=DECODED_MAX)
 def read_segment(term: int, data: bytes) -> Entry:
     """What ``make_segment`` was given."""
-    kind, key, worker, operation = json.loads(data[32:])
+    kind, key, worker, operation = json.loads(data[32:].decode())
     return make_entry(term, kind, key, worker, tuple(operation))
 
 
@@ -122,8 +130,8 @@ def tampered(message: Any, dice: Random) -> ShardMessage | None:
     forged = replace(entry, key=f"{entry.key}/forged")
     head = Head(segment.first, segment.previous_hash)
     if dice.random() < 0.5:
-        content = replace(make_segment(b"thief", segment.log, segment.term, head, forged), author=segment.author)
-        rehashed = HashNotary(b"thief").entry_hash(last.position, last.term, last.previous_hash, last.author, content)
+        content = replace(make_segment(THIEF, segment.log, segment.term, head, forged), author=segment.author)
+        rehashed = HashNotary(THIEF).entry_hash(last.position, last.term, last.previous_hash, last.author, content)
         lie = replace(last, content=content, hash=rehashed)
     else:
         lie = replace(last, content=make_segment(segment.author, segment.log, segment.term, head, forged))
@@ -137,11 +145,14 @@ def chain_of(entry_hash: bytes) -> int:
 
 def message_bytes(message: Any) -> int:
     """About what CBOR would take."""
-    if type(message) is Alive:
+    kind = type(message)
+    if kind is Alive:
         return 48 + 48 * len(message.leads)
-    if type(message) is not ShardMessage:
+    if kind is not ShardMessage:
         return size_of(message)
     body = message.body
+    if type(body) is Appended:
+        return 140
     if type(body) is Append:
         return 160 + sum(160 + (len(e.content.data) + 160 if type(e.content) is LogSegment else 300) for e in body.entries)
     if type(body) is FetchedSegments:

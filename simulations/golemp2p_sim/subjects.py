@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from golemp2p_sim.mesh import Mesh
 from golemp2p_sim.node import Subject
-from golemp2p_sim.shard_node import Shards
+from golemp2p_sim.shard_subject import Shards
 from golemp2p_sim.toy import Toy
 from golemp2p_sim.toy_replica import ToyRules
 
@@ -27,14 +28,25 @@ def _toy(nodes: int, mutation: str, parameters: dict[str, Any]) -> Subject:
     return toy.without(mutation) if mutation else toy
 
 
+def _mesh(nodes: int, mutation: str, parameters: dict[str, Any]) -> Subject:
+    mesh = Mesh(nodes, **parameters)
+    return mesh.without(mutation) if mutation else mesh
+
+
 def _shard(nodes: int, mutation: str, parameters: dict[str, Any]) -> Subject:
     shards = Shards(nodes, **parameters)
     return shards.without(mutation) if mutation else shards
 
 
 SUBJECTS: dict[str, Entry] = {
+    "mesh": Entry("whole nodes, grown from one founder", _mesh, Mesh.rule_names(), ("replicas", "shards")),
     "toy": Entry("model workers over a plain Raft, to prove the judges", _toy, ToyRules.names(), ("replicas", "shards")),
-    "shard": Entry("golemp2p's replica core, many shards per node", _shard, Shards.rule_names(), ("replicas", "shards")),
+    "shard": Entry(
+        "golemp2p's replica core, many shards per node",
+        _shard,
+        Shards.rule_names(),
+        ("replicas", "shards", "shuffle", "batch"),
+    ),
 }
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from golemp2p.core.effects import Send
+from golemp2p.core.effects import Persist, Send
 from golemp2p_sim import model_worker
 from golemp2p_sim.disk import JournalImage
 from golemp2p_sim.faults import KINDS
@@ -76,6 +76,7 @@ class ToyNode:
             members = self._toy.groups()[shard]
             replica = ToyReplica(shard, self._me, members, keys=self._keys, dice=self._dice, rules=self._rules)
             replica.sound = not self._lost and shard not in rotten
+            replica.disk = image.records
             self._replicas[shard] = replica
             if replica.sound:
                 replica.recover(records.get(shard, ()), now_ns)
@@ -88,7 +89,7 @@ class ToyNode:
     def on_time(self, now_ns: int) -> Effects:
         self._due_ns = now_ns + TICK_NS - self._dice.randrange(TICK_JITTER_NS)
         for replica in self._replicas.values():
-            replica.on_tick(now_ns, self._token(replica.shard, 2))
+            replica.on_tick(now_ns, self._token(2))
             self._drain(replica, now_ns)
         for number in [number for number, (_, asked_ns) in self._asked.items() if now_ns - asked_ns > ASKED_TTL_NS]:
             del self._asked[number]
@@ -111,13 +112,13 @@ class ToyNode:
             if replica is None or not replica.sound or src not in replica.members:
                 return ()
             if kind is Append:
-                replica.on_append(src, message, now_ns, self._token(replica.shard))
+                replica.on_append(src, message, now_ns, self._token())
             elif kind is Acked:
                 replica.on_acked(src, message, now_ns)
             elif kind is Ask:
-                replica.on_ask(src, message, now_ns, self._token(replica.shard))
+                replica.on_ask(src, message, now_ns, self._token())
             elif kind is Vote:
-                replica.on_vote(src, message, now_ns, self._token(replica.shard))
+                replica.on_vote(src, message, now_ns, self._token())
             self._drain(replica, now_ns)
         return self._done()
 
@@ -170,11 +171,10 @@ class ToyNode:
         out, self._out = self._out, []
         return out
 
-    def _token(self, shard: int, count: int = 1) -> int:
+    def _token(self, count: int = 1) -> int:
+        """Numbers for ``count`` writes that may be made now."""
         first = self._tokens + 1
         self._tokens += count
-        for token in range(first, first + count):
-            self._token_shard[token] = shard
         return first
 
     def _send(self, dst: int, message: Any) -> None:
@@ -219,7 +219,7 @@ class ToyNode:
             entry = make_entry(replica.term, "invoke", forward.key, forward.worker, forward.operation)
             if not self._rules.answer_after_commit:
                 self._answer_early(replica, forward, src, now_ns)
-            replica.propose(entry, self._token(shard))
+            replica.propose(entry, self._token())
             self._drain(replica, now_ns)
 
     def _read_here(self, replica: ToyReplica, forward: Forward, src: int, now_ns: int) -> None:
@@ -281,7 +281,7 @@ class ToyNode:
         replica = self._replicas[call.shard]
         if replica.serving:
             call.settling = True
-            replica.propose(make_entry(replica.term, "settle", answer.key), self._token(replica.shard))
+            replica.propose(make_entry(replica.term, "settle", answer.key), self._token())
             self._drain(replica, now_ns)
 
     # -- what a replica did ---------------------------------------------------------------------------------------------------
@@ -293,7 +293,9 @@ class ToyNode:
             applied, replica.just_applied = replica.just_applied, []
             for effect in out:
                 self._out.append(effect)
-                if type(effect) is BecamePrimary:
+                if type(effect) is Persist:
+                    self._token_shard[effect.token] = replica.shard
+                elif type(effect) is BecamePrimary:
                     self._out.append(Step("became-primary"))
                     self._take_over_calls(replica, now_ns)
             for position, entry, result, derived in applied:
@@ -343,6 +345,7 @@ class Toy:
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "voted")
 
     def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: ToyRules | None = None) -> None:
+        self._made_of = (nodes, replicas, shards)
         self.rules = rules or ToyRules()
         size = min(replicas, nodes)
         size -= 1 - size % 2  # an even group survives no more than the odd one below it
@@ -357,10 +360,8 @@ class Toy:
 
     def without(self, rule: str) -> Toy:
         """The same with one rule off."""
-        other = Toy.__new__(Toy)
-        other.__dict__.update(self.__dict__)
-        other.rules = replace(self.rules, **{rule: False})
-        return other
+        nodes, replicas, shards = self._made_of
+        return Toy(nodes, replicas=replicas, shards=shards, rules=replace(self.rules, **{rule: False}))
 
     def index_of(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         if len(self._indexes) != len(keys):

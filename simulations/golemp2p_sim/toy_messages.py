@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from golemp2p.model.light import light_dataclass
 from golemp2p_sim.toy_state import Entry
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Append:
     """From the primary: ``entries`` follow the entry ``previous`` of term ``previous_term``. Without entries: alive."""
 
@@ -20,7 +20,7 @@ class Append:
     commit: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Acked:
     """``matched``: durable up to here, equal to the primary's log. ``refused``: the log does not reach; start over from matched + 1."""
 
@@ -30,7 +30,7 @@ class Acked:
     refused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Ask:
     """For a vote."""
 
@@ -40,14 +40,14 @@ class Ask:
     last_term: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Vote:
     shard: int
     term: int
     granted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Forward:
     """An invocation on its way to the primary. ``request``: the asker's number for it, -1 for a call between workers."""
 
@@ -57,7 +57,7 @@ class Forward:
     operation: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Answer:
     """``ok`` with the result, or try elsewhere: ``hint`` is the index of the primary, -1 if unknown."""
 
@@ -72,7 +72,7 @@ class Answer:
 # -- durable writes -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class TermRecord:
     """Newest term of a shard, and the vote in it (node index, -1 for none)."""
 
@@ -81,7 +81,7 @@ class TermRecord:
     vote: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class LogRecord:
     """The log of a shard from position ``first`` on is ``entries``; what was there before is gone. Carries the term, too."""
 

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from golemp2p.core.effects import Persist, Send
-from golemp2p_sim.node import BecamePrimary, Committed, Executed, Sometimes, Step
+from golemp2p_sim.node import Ballot, BecamePrimary, Committed, Executed, Sometimes, Step
 from golemp2p_sim.toy_messages import Acked, Append, Ask, LogRecord, TermRecord, Vote
 from golemp2p_sim.toy_state import Entry, ShardState, chain_after, make_entry
 from golemp2p_sim.units import MS
@@ -50,11 +50,12 @@ class ToyRules:
 
 
 class ToyReplica:
-    """``members``: node indexes; ``me`` is among them. Effects are appended to ``out``."""
+    """``members``: node indexes; ``me`` is among them. Effects are appended to ``out``. ``disk``: all records on it, for judges."""
 
     __slots__ = (
         "_deadline_ns", "_dice", "_durable", "_heard", "_keys", "_match", "_next", "_rules", "_token", "_votes", "chains", "commit",
-        "just_applied", "leader", "log", "me", "members", "others", "out", "role", "serving", "shard", "sound", "state", "term", "vote",
+        "disk", "just_applied", "leader", "log", "me", "members", "others", "out", "role", "serving", "shard", "sound", "state",
+        "term", "vote",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +71,7 @@ class ToyReplica:
         self.state = ShardState()
         self.sound, self.serving = True, False
         self.out: list[Any] = []
+        self.disk: Sequence[TermRecord | LogRecord] = ()
         self.just_applied: list[tuple[int, Entry, Any, str]] = []
         self._durable = 0
         self._votes: dict[int, None] = {}
@@ -98,7 +100,15 @@ class ToyReplica:
     def _send(self, member: int, message: Any) -> Send:
         return Send(self._keys[member], message)
 
-    def _persist_term(self, token: int, *then: Send) -> None:
+    def _ballot(self, candidate: int) -> Ballot:
+        shard, term = self.shard, self.term
+        return Ballot(shard, self.me, term, candidate, lambda: self._is_on_disk(term, candidate))
+
+    def _is_on_disk(self, term: int, vote: int) -> bool:
+        newest = next((record for record in reversed(self.disk) if record.shard == self.shard), None)
+        return newest is not None and (newest.term > term or (newest.term, newest.vote) == (term, vote))
+
+    def _persist_term(self, token: int, *then: Any) -> None:
         self.out.append(Persist(TermRecord(self.shard, self.term, self.vote), token, then))
 
     def _write(self, first: int, entries: Sequence[Entry], token: int, *then: Send) -> None:
@@ -142,7 +152,7 @@ class ToyReplica:
         self.wait(now_ns)
         last_term = self.log[-1].term if self.log else 0
         ask = Ask(self.shard, self.term, len(self.log), last_term)
-        self._persist_term(token, *(self._send(member, ask) for member in self.others))
+        self._persist_term(token, *(self._send(member, ask) for member in self.others), self._ballot(self.me))
         if not self.others:
             self._lead(now_ns, token + 1)
 
@@ -159,11 +169,11 @@ class ToyReplica:
         if granted:
             self.vote = src
             self.wait(now_ns)
-        answer = self._send(src, Vote(self.shard, self.term, granted))
+        answer = [self._send(src, Vote(self.shard, self.term, granted)), *([self._ballot(src)] if granted else [])]
         if rules.vote_durable_before_sent:
-            self._persist_term(token, answer)
+            self._persist_term(token, *answer)
         else:
-            self.out.append(answer)
+            self.out += answer
         if granted:
             self.out.append(Step("voted"))
 

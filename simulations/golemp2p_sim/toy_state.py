@@ -10,13 +10,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from golemp2p.model.light import light_dataclass
 from golemp2p_sim import model_worker
 from golemp2p_sim.model_worker import Call
 
+DIGEST_MASK = (1 << 64) - 1
 
-@dataclass(frozen=True, slots=True)
+RAN_MAX = 4_096
+"""Invocations whose outcome is remembered: all replicas run each, one soon after another."""
+
+
+@light_dataclass(frozen=True, slots=True)
 class Entry:
     """``digest``: of all but the term, made once by whoever proposes."""
 
@@ -37,9 +44,17 @@ def chain_after(chain: int, entry: Entry) -> int:
     return hash((chain, entry.term, entry.digest))
 
 
+@lru_cache(maxsize=RAN_MAX)
+def _ran(worker: str, state: Hashable, operation: tuple[Any, ...]) -> tuple[Hashable, Any, Call | None, int]:
+    """What the model worker makes of it, with a digest of state and result."""
+    after, result, call = model_worker.apply(worker, state, operation)
+    return after, result, call, zlib.crc32(repr((after, result)).encode())
+
+
 @dataclass(slots=True)
 class ShardState:
-    """Workers of one shard after some prefix of its log. ``outbox``: calls that have not ended, by derived key."""
+    """Workers of one shard after some prefix of its log. ``outbox``: calls that have not ended, by derived key. ``digest``: of all
+    entries and what they did; a sum, so that it does not depend on how entries of different workers are interleaved."""
 
     workers: dict[str, Hashable] = field(default_factory=dict)
     results: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
@@ -49,7 +64,7 @@ class ShardState:
 
     def apply(self, position: int, entry: Entry, *, once: bool = True) -> tuple[bool, Any, str]:
         """Returns (took effect, result, derived key of a call that goes out or ``""``)."""
-        self.digest = hash((self.digest, position, entry.term, entry.digest))
+        self.digest = self.digest + hash((entry.term, entry.digest)) & DIGEST_MASK
         if entry.kind == "settle":
             self.outbox.pop(entry.key, None)
         if entry.kind != "invoke":
@@ -60,10 +75,10 @@ class ShardState:
         state = self.workers.get(entry.worker)
         if entry.worker not in self.workers:
             state = model_worker.initial(entry.worker)
-        after, result, call = model_worker.apply(entry.worker, state, entry.operation)
+        after, result, call, digest = _ran(entry.worker, state, entry.operation)
         self.workers[entry.worker] = after
         self.results[entry.worker, entry.key] = (position, result)
-        self.digest = hash((self.digest, zlib.crc32(repr((after, result)).encode())))
+        self.digest = self.digest + hash((entry.digest, digest)) & DIGEST_MASK
         if call is None:
             return True, result, ""
         derived = f"{entry.key}/{call.operation[0]}"

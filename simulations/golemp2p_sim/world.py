@@ -70,7 +70,7 @@ class World:
         self.coverage: dict[str, int] = {}
         self.on_reply: Callable[[int, Reply], None] | None = None
         self.on_repaired: list[Callable[[int], None]] = []
-        self.on_away: list[Callable[[int], None]] = []
+        self.on_away: list[Callable[[int, bool], None]] = []
         self.on_back: list[Callable[[int], None]] = []
         self.on_gone: list[Callable[[int], None]] = []
         self.births = tuple(births)
@@ -81,7 +81,6 @@ class World:
         self._heap: list[tuple[int, int, Action, Any, Any, Any]] = []
         self._sequence = 0
         self.keys = tuple(node_key(index) for index in range(options.nodes))
-        self._index = {key: index for index, key in enumerate(self.keys)}
         self.network = Network(
             options.network,
             options.nodes,
@@ -89,6 +88,10 @@ class World:
             self.streams.stream("net"),
         )
         self.hosts = [Host(self, index, self._disk(index), born=not self.births) for index in range(options.nodes)]
+        if self._moving is not None:
+            self._moving.placed_in(self)
+        self._receivers = {host.key: (host.index, host.on_packet) for host in self.hosts}
+        self._message_bytes = subject.message_bytes
         self._observers[Sometimes] = [lambda _time, _node, seen: self.sometimes(seen.name)]
 
     def _disk(self, index: int) -> Disk:
@@ -163,15 +166,15 @@ class World:
 
     def send(self, src: int, peer: bytes, message: Any) -> None:
         """To a peer by key. A key that nobody has swallows it."""
-        dst = self._index.get(peer)
-        if dst is None:
+        receiver = self._receivers.get(peer)
+        if receiver is None:
             return
+        dst, on_packet = receiver
         now = self.now
-        on_packet = self.hosts[dst].on_packet
         if src == dst:
             self.at(now, on_packet, src, message, now)
             return
-        arrivals = self.network.arrivals(src, dst, self.subject.message_bytes(message), now)
+        arrivals = self.network.arrivals(src, dst, self._message_bytes(message), now)
         for time_ns in arrivals:
             self._sequence = sequence = self._sequence + 1
             heappush(self._heap, (time_ns, sequence, on_packet, src, message, now))
@@ -183,10 +186,10 @@ class World:
         if self.on_reply is not None:
             self.on_reply(node, reply)
 
-    def is_away(self, node: int) -> None:
-        """``node``'s process is about to be gone or frozen."""
+    def is_away(self, node: int, *, frozen: bool) -> None:
+        """``node``'s process is about to be frozen or gone."""
         for listener in self.on_away:
-            listener(node)
+            listener(node, frozen)
 
     def is_back(self, node: int) -> None:
         """``node``'s process starts or goes on."""

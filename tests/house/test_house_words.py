@@ -54,7 +54,9 @@ def test_modules_say_what_they_are_for() -> None:
 def test_exports_are_there(path: str) -> None:
     defined: set[str] = set()
     exported: list[str] = []
-    for node in tree(path).body:
+    body = tree(path).body
+    under_conditions = [inner for node in body if isinstance(node, ast.If) for inner in (*node.body, *node.orelse)]
+    for node in (*body, *under_conditions):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 defined.add(name)

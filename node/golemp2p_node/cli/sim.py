@@ -251,7 +251,7 @@ def shrink(asked: Asked, *, seed: int, runs: int, out: Path | None, log_file: Pa
 @click.option("--jobs", type=click.IntRange(1, JOBS_MAX), default=1, show_default=True, help="Processes.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("simulation.html"), show_default=True, help="The page.")
 def report(asked: Asked, *, seed: int, seeds: int, jobs: int, out: Path) -> int:
-    """Write a self-contained HTML page: availability and latency over time with the faults drawn in, load per node, figures."""
+    """Write a self-contained HTML page: availability and latency with the faults drawn in, load, failovers, lookups."""
     from golemp2p_sim.report import html
     from golemp2p_sim.run import run_case
 
@@ -333,7 +333,7 @@ def progress(title: str, total: int) -> Iterator[Any]:
 
 
 def print_summary(summary: Summary, plan: Scenario, command: str) -> None:
-    from golemp2p_sim.report import figures
+    from golemp2p_sim.figures import figures
 
     facts({"scenario": f"{plan.name}: {plan.summary}", **dict(figures(summary))})
     for seed in summary.differing:

@@ -90,19 +90,21 @@ class BoundedQueues:
     def _sample(self, _a: Any, _b: Any, _c: Any) -> None:
         world = self._world
         assert world is not None
+        longest = self.longest
         for host in world.hosts:
-            self._note(host.index, "frozen inbox", len(host.waiting), INBOX_MAX)
-            self._note(host.index, "unsynced writes", len(host.disk), PENDING_MAX)
-            for name, (length, limit) in host.node.queues().items() if host.node else ():
-                self._note(host.index, name, length, limit)
+            queues = {"frozen inbox": (len(host.waiting), INBOX_MAX), "unsynced writes": (len(host.disk), PENDING_MAX)}
+            if host.node is not None:
+                queues.update(host.node.queues())
+            for name, (length, limit) in queues.items():
+                if length and length > longest.get(name, 0):
+                    self._note(host.index, name, length, limit)
         world.after(SAMPLE_NS, self._sample)
 
     def _note(self, node: int, name: str, length: int, limit: int) -> None:
-        if length > self.longest.get(name, 0):
-            self.longest[name] = length
-            if length > limit:
-                assert self._world is not None
-                self._world.violate(self.name, f"n{node}: {name} holds {length}, promised at most {limit}")
+        self.longest[name] = length
+        if length > limit:
+            assert self._world is not None
+            self._world.violate(self.name, f"n{node}: {name} holds {length}, promised at most {limit}")
 
     def finish(self, end: End) -> None:
         """Sampled all along."""

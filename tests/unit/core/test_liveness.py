@@ -39,8 +39,17 @@ def test_a_thousand_shards_beat_as_one():
         work(world, A, range(shards), [B, C])
         world.run(10 * S)
         counts.append(world.sent.total())
-    assert counts[0] == counts[1] == 2 * 101
+    assert counts[0] == counts[1] == 2 * 100
     assert silences(world) == []
+
+
+def test_short_work_is_not_announced():
+    world = world_of(A, B, C)
+    work(world, A, range(1), [B, C])
+    world.run(90 * MS)
+    world.settle(A, world.nodes[A].work_ended(0))
+    world.run(S)
+    assert world.sent.total() == 0
 
 
 def test_silence_is_reported_once_after_a_second_and_asked_about_before():
@@ -71,7 +80,8 @@ def test_a_lost_farewell_costs_a_question():
 
 def test_other_traffic_stands_for_heartbeats():
     one, other = Liveness(), Liveness()
-    (beat,) = one.work_began(7, [B], 0)
+    assert one.work_began(7, [B], -100 * MS) == []
+    (beat,) = one.on_time(0)
     other.receive(A, beat.message, 0)
     for step in range(1, 40):
         one.sent_to(B, step * 90 * MS)
@@ -83,9 +93,11 @@ def test_other_traffic_stands_for_heartbeats():
 
 def test_followers_that_change_are_told_and_the_others_are_not():
     node = Liveness()
-    assert [e.peer for e in node.work_began(1, [A, B], 0)] == [A, B]
-    assert node.work_began(1, [B, C], 0) == [Send(A, Heartbeat(False)), Send(B, Heartbeat(True)), Send(C, Heartbeat(True))]
-    assert node.work_began(2, [C], 0) == []
+    assert node.work_began(1, [A, B], 0) == []
+    assert [e.peer for e in node.on_time(100 * MS)] == [A, B]
+    assert node.work_began(1, [B, C], 100 * MS) == [Send(A, Heartbeat(False))]
+    assert node.work_began(2, [C], 100 * MS) == []
+    assert [e.peer for e in node.on_time(200 * MS)] == [B, C]
     assert [e.peer for e in node.work_ended(1)] == [B]
     assert [e.peer for e in node.work_ended(2)] == [C]
     assert node.next_due_ns() is None

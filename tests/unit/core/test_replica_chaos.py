@@ -40,7 +40,7 @@ ROTTEN = {
     "lag": 4,
     "release": 6,
 }
-LEAVING = {**ROUGH, "change": 20, "forget": 20}
+LEAVING = {"change": 40, "forget": 60, "tick": 40, "propose": 6, "deliver": 160, "sync": 80}
 SLOW = {"deliver": 150, "sync": 90, "propose": 40, "delay": 12, "lag": 6, "release": 10}
 MIXES = {"CALM": {}, "ROUGH": ROUGH, "LYING": LYING, "DISKS": DISKS, "LEAVING": LEAVING, "SLOW": SLOW, "ROTTEN": ROTTEN}
 

@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from golemp2p_sim.atlas import Atlas, Limit
 from golemp2p_sim.case import Case
+from golemp2p_sim.checkers import Checker, End
 from golemp2p_sim.disk import JournalImage
 from golemp2p_sim.faults import KINDS, Fault
+from golemp2p_sim.history import History
 from golemp2p_sim.node import Effects, Image, ReplicaView, Request, Surroundings
 from golemp2p_sim.profiles import PROFILES, draw_tape
 from golemp2p_sim.randomness import Streams
 from golemp2p_sim.subjects import make_subject
 from golemp2p_sim.units import S
-from golemp2p_sim.workload import WorkloadOptions, draw_wishes
+from golemp2p_sim.workload import Clients, WorkloadOptions, draw_wishes
 from golemp2p_sim.world import World, WorldOptions
 
 
@@ -122,6 +125,31 @@ def puppet_world(
     world = World(seed, subject, options or WorldOptions(nodes=nodes), keep_lines=True)
     world.start_all()
     return world, subject
+
+
+class Court:
+    """A world of puppets under one judge."""
+
+    def __init__(self, *checkers: Checker) -> None:
+        self.world, self.subject = puppet_world()
+        self.checkers = checkers
+        self.history = History()
+        self.clients = Clients(self.world, self.history, ())
+        for checker in checkers:
+            checker.watch(self.world)
+
+    def see(self, node: int, *observations: Any) -> None:
+        for observation in observations:
+            self.world.observed(node, type(observation), observation)
+
+    def verdict(self, *, progress: bool = True) -> list[str]:
+        end = End(self.world, self.history, self.clients, Atlas(self.subject, harm=Limit.NONE, away=Limit.NONE), progress)
+        for checker in self.checkers:
+            checker.finish(end)
+        return [violation.checker for violation in self.world.violations]
+
+    def hold(self, node: int, view: ReplicaView) -> None:
+        self.subject.lives[node][-1].views.append(view)
 
 
 def toy_case(

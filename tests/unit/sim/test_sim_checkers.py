@@ -8,44 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sim_helpers import puppet_world
+from sim_helpers import Court
 
 from golemp2p_sim import model_worker
-from golemp2p_sim.atlas import Atlas, Limit
-from golemp2p_sim.checkers import Checker, End
 from golemp2p_sim.checkers.agreement import AnsweredIsCommitted, OneEntryPerPosition, OnePrimaryPerTerm
 from golemp2p_sim.checkers.ends import SAMPLE_NS, BoundedQueues, Convergence, Progress
 from golemp2p_sim.checkers.linearizability import Linearizability, Verdict, check_worker
 from golemp2p_sim.checkers.once import ExactlyOnce
 from golemp2p_sim.history import History, Operation
 from golemp2p_sim.node import Answered, BecamePrimary, Committed, Executed, ReplicaView
-from golemp2p_sim.workload import Clients, Wish
+from golemp2p_sim.workload import Wish
 from golemp2p_sim.world import World
-
-
-class Court:
-    """A world of puppets under one judge."""
-
-    def __init__(self, *checkers: Checker) -> None:
-        self.world, self.subject = puppet_world()
-        self.checkers = checkers
-        self.history = History()
-        self.clients = Clients(self.world, self.history, ())
-        for checker in checkers:
-            checker.watch(self.world)
-
-    def see(self, node: int, *observations: Any) -> None:
-        for observation in observations:
-            self.world.observed(node, type(observation), observation)
-
-    def verdict(self, *, progress: bool = True) -> list[str]:
-        end = End(self.world, self.history, self.clients, Atlas(self.subject, harm=Limit.NONE, away=Limit.NONE), progress)
-        for checker in self.checkers:
-            checker.finish(end)
-        return [violation.checker for violation in self.world.violations]
-
-    def hold(self, node: int, view: ReplicaView) -> None:
-        self.subject.lives[node][-1].views.append(view)
 
 
 def view(*, commit: int = 2, chain: int = 22, state: int = 5, sound: bool = True) -> ReplicaView:

@@ -35,6 +35,9 @@ class Movers(Puppets):
         self.told[surroundings.index].append(surroundings)
         return super().node(surroundings)
 
+    def placed_in(self, world: World) -> None:
+        assert not world.present, "before any node starts"
+
     def current_groups(self, world: World) -> Sequence[tuple[int, ...]]:
         return self.now
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from sim_helpers import toy_case
 
 from golemp2p_node.cli.app import run as command_line
+from golemp2p_sim.measured import percentiles_ms, spread
 from golemp2p_sim.report import html
 from golemp2p_sim.run import run_case
-from golemp2p_sim.runner import percentiles_ms, run_seeds, summarize
-from golemp2p_sim.scenario import load
+from golemp2p_sim.runner import run_seeds, summarize
+from golemp2p_sim.scenario import load, parse
 from golemp2p_sim.shrink import Shrinker, minimize
 from golemp2p_sim.units import S
 
@@ -63,8 +64,13 @@ def test_a_summary_adds_up() -> None:
     assert (summary.seeds, summary.failed) == (3, [])
     assert summary.answered == sum(result.answered for result, _ in results) == len(summary.latencies_ns)
     assert json.loads(json.dumps(summary.to_json()))["answered"] == summary.answered
-    assert percentiles_ms([3_000_000, 1_000_000, 2_000_000]) == {"p50": 2.0, "p99": 2.0, "max": 3.0}
+    assert percentiles_ms([3_000_000, 1_000_000, 2_000_000]) == {"p50": 2.0, "p99": 3.0, "max": 3.0, "count": 3}
+    assert percentiles_ms([n * 1_000_000 for n in range(200)]) == {"p50": 99.0, "p99": 197.0, "max": 199.0, "count": 200}
     assert percentiles_ms([]) == {}
+    assert (spread([2, 2, 2]), spread([6, 0, 0]), spread([0, 0])) == (1, 3, None)
+    assert summary.committed > summary.answered
+    assert len(summary.measured.failovers_ns) == sum(len(result.measured.failovers_ns) for result, _ in results)
+    assert [len(found) for found in summary.spreads.values()] == [3, 3, 3]
 
 
 class Balanced(HTMLParser):
@@ -94,9 +100,29 @@ def test_the_page_is_whole_and_needs_nothing() -> None:
     parser.feed(page)
     assert parser.open == []
     assert parser.links == []
-    assert page.count("<svg") >= 5
-    assert "freeze" in page
-    assert "NaN" not in page
+    assert page.count("<svg") >= 7
+    for said in ("freeze", "Failover", "Shards per node", "messages and", "p50"):
+        assert said in page
+    for absent in ("NaN", "Hops", "hand-over", "Detection", "is born"):
+        assert absent not in page
+
+
+def test_the_page_shows_what_was_measured_and_who_was_born() -> None:
+    plan = parse('duration = "5s"\n[growth]\nfirst = "1s"\nevery = "200ms"', "mine")
+    results = list(run_seeds(plan, range(1)))
+    measured = results[0][0].measured
+    measured.handovers_ns += [40_000_000, 2_000_000_000]
+    measured.first_verdicts_ns.append(900_000_000)
+    measured.lookups += [(2, 9, 0), (0, 1, 0), (3, 12, 1)]
+    page = html(plan, results[0][0], summarize(iter(results)))
+    for said in (
+        "n6 is born",
+        "Planned hand-over",
+        "p50 40 ms, p99 2 s, max 2 s, of 2",
+        "Hops per lookup",
+        "Questions per lookup",
+    ):
+        assert said in page
 
 
 def test_the_page_tells_violations_and_escapes() -> None:

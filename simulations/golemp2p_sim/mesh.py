@@ -1,0 +1,178 @@
+"""The mesh as a subject: whole nodes that grow from one founder, find each other, share the shards, and lose and replace members.
+
+Born on one node (S0); every other one joins it, or whoever else is there. The groups of shards move: who votes is what their logs say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import lru_cache
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from golemp2p.core.liveness import LivenessProfile
+from golemp2p.core.peer import Peer
+from golemp2p.core.peer_effects import PeerProfile
+from golemp2p.core.placement import Place, Targets, targets
+from golemp2p.core.planner import PlacementProfile
+from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_rules import Rules
+from golemp2p.model.ids import Key
+from golemp2p.model.replication import Configuration, Member
+from golemp2p_sim.faults import KINDS
+from golemp2p_sim.mesh_image import MeshImage
+from golemp2p_sim.mesh_node import MeshNode
+from golemp2p_sim.mesh_wire import Packet, describe, lie, packet_bytes
+from golemp2p_sim.node import Surroundings
+from golemp2p_sim.randomness import node_key
+from golemp2p_sim.units import S
+
+if TYPE_CHECKING:
+    from golemp2p_sim.world import World
+
+ENTRIES_MAX = 48
+"""Of a shard's log before it is compacted: few, so that catching up by manifest is seen."""
+REPAIR_AFTER_NS, SETTLE_NS = 6 * S, 3 * S
+"""A tenth of production's: a run lasts a minute."""
+
+
+@lru_cache(maxsize=64)
+def _targets(places: tuple[Place, ...], shards_count: int, replicas: int) -> Targets:
+    return targets(places, shards_count, replicas)
+
+
+class Mesh:
+    """``shards``: a power of two; 0: about one per node, at most 64. ``shard_bytes``: size of one result, for the planner."""
+
+    name = "mesh"
+    survives = frozenset(KINDS) - {"sync-dropped", "store-restored"}
+    steps: tuple[str, ...] = ("became-primary", "call-goes-out", "voted", "hand-over", "installed")
+
+    def __init__(
+        self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None, shard_bytes: int = 100
+    ) -> None:
+        self.nodes, self.shard_bytes = nodes, shard_bytes
+        self.shards_count = shards or min(64, 1 << max(0, nodes - 1).bit_length())
+        if self.shards_count & (self.shards_count - 1):
+            raise ValueError(f"the mesh has a power of two of shards, not {self.shards_count}")
+        placement = PlacementProfile(replicas=replicas, repair_after_ns=REPAIR_AFTER_NS, settle_ns=SETTLE_NS)
+        self.profile = PeerProfile(
+            placement=placement, liveness=LivenessProfile(), rules=rules or Rules(), entries_max=ENTRIES_MAX
+        )
+        self._chains: dict[int, dict[int, int]] = {}
+        self.world: World | None = None
+
+    @staticmethod
+    def rule_names() -> tuple[str, ...]:
+        return tuple(field.name for field in fields(Rules))
+
+    def without(self, rule: str) -> Mesh:
+        """The same with one rule off."""
+        other = Mesh.__new__(Mesh)
+        other.__dict__.update(self.__dict__)
+        other._chains = {}
+        other.profile = replace(self.profile, rules=replace(self.profile.rules, **{rule: False}))
+        return other
+
+    # -- for its nodes
+
+    def targets(self, places: Sequence[Place], shards_count: int, replicas: int) -> Targets:
+        """Nodes that know the same members compute the same: once for all of them."""
+        return _targets(tuple(sorted(places, key=lambda place: place.public_key)), shards_count, replicas)
+
+    def chains_of(self, shard: int) -> dict[int, int]:
+        return self._chains.setdefault(shard, {})
+
+    def address(self, index: int) -> str:
+        """In a subnet of its own."""
+        return f"{20 + (index >> 16)}.{index >> 8 & 255}.{index & 255}.1:9882"
+
+    def is_whole(self, me: int, peer: Peer) -> bool:
+        """Nothing that the node holds is damaged or under way, and it votes as what it is now, wherever it knows that it votes."""
+        own = node_key(me)
+        shards = peer.shards
+        for replica in shards.held().values():
+            log = replica.log
+            seats = [voter for voter in replica.configuration.electors if voter.public_key == own]
+            is_settled = not replica.configuration.is_joint and log.configuration_position <= log.commit
+            if replica.is_damaged or not is_settled or not replica.is_idle or seats not in ([], [shards.me]):
+                return False
+        return len(peer.membership.members) > 1 and not self._awaits(own, shards.me.store_id)
+
+    def has_vote(self, member: Member, shard: int) -> bool:
+        """In the shard's newest configuration, whatever the member knows of it."""
+        assert self.world is not None, "a node runs in a world"
+        return member in newest_configuration(shard, self.world).voters
+
+    def _awaits(self, own: bytes, store_id: bytes) -> bool:
+        """Whether some group still counts on an earlier store of this node."""
+        world = self.world
+        assert world is not None, "a node runs in a world"
+        newest = newest_configurations(self, world)
+        return any(
+            voter.public_key == own and voter.store_id != store_id
+            for configuration in newest
+            for voter in configuration.electors
+        )
+
+    # -- Subject
+
+    def placed_in(self, world: World) -> None:
+        self.world = world
+
+    def node(self, surroundings: Surroundings) -> MeshNode:
+        return MeshNode(self, surroundings)
+
+    def image(self) -> MeshImage:
+        return MeshImage()
+
+    def groups(self) -> Sequence[tuple[int, ...]]:
+        return [(0,)] * self.shards_count
+
+    def current_groups(self, world: World) -> Sequence[tuple[int, ...]]:
+        index = {key: number for number, key in enumerate(world.keys)}
+        newest = newest_configurations(self, world)
+        groups = [tuple(index[voter.public_key] for voter in c.voters) for c in newest]
+        groups += [tuple(index[voter.public_key] for voter in c.incoming) for c in newest if c.is_joint]
+        return groups
+
+    def shard_of(self, worker: str) -> int:
+        return Key.of("worker", worker).shard(self.shards_count)
+
+    def message_bytes(self, message: Packet) -> int:
+        return packet_bytes(message)
+
+    def describe(self, message: Packet) -> str:
+        return describe(message)
+
+    def lie(self, message: Packet, dice: Random, behaviour: str) -> Any | None:
+        return lie(message, dice, behaviour, tuple(node_key(index) for index in range(self.nodes)))
+
+
+def newest_configurations(mesh: Mesh, world: World) -> list[Configuration]:
+    """Of each shard the configuration in the most up-to-date log that any node has, in memory or on disk."""
+    return [newest_configuration(shard, world) for shard in range(mesh.shards_count)]
+
+
+def newest_configuration(shard: int, world: World) -> Configuration:
+    best = ((-1, -1), Configuration(()))
+    for host in world.hosts:
+        if host.gone:
+            continue
+        held = host.node.configuration(shard) if isinstance(host.node, MeshNode) else None
+        image = host.disk.image
+        if held is None and isinstance(image, MeshImage) and shard in image.shards:
+            held = _stored(image.shards[shard])
+        if held is not None and held[0] > best[0]:
+            best = held
+    return best[1]
+
+
+def _stored(durable: ReplicaDurable) -> tuple[tuple[int, int], Configuration] | None:
+    base = durable.base
+    if not base.configuration.voters:
+        return None
+    last = durable.entries[-1] if durable.entries else base
+    found = [entry.content for entry in durable.entries if isinstance(entry.content, Configuration)]
+    return (last.term, last.position), (found or [base.configuration])[-1]

@@ -1,0 +1,67 @@
+"""What the disk of a whole node holds: its replicas, and whom it knows. Folded from the writes that survived.
+
+A write becomes durable as a whole or not at all, as in a database with a checksummed journal. Rot hits an entry of some shard's log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_effects import ReplicaWrite
+from golemp2p.model.membership import NodeRecord
+
+
+@dataclass(frozen=True, slots=True)
+class MeshWrite:
+    """One durable commit of a node: of all shards that were ready at the same moment. ``known``: members to find the mesh again by."""
+
+    replicas: tuple[ReplicaWrite, ...] = ()
+    known: tuple[NodeRecord, ...] | None = None
+
+
+class MeshImage:
+    """``rotten``: something was damaged and is not known to be whole again."""
+
+    __slots__ = ("known", "rotten", "shards")
+
+    def __init__(self) -> None:
+        self.shards: dict[int, ReplicaDurable] = {}
+        self.known: tuple[NodeRecord, ...] = ()
+        self.rotten = False
+
+    @property
+    def is_blank(self) -> bool:
+        return not self.shards and not self.known
+
+    def apply(self, write: MeshWrite) -> None:
+        for part in write.replicas:
+            self.shards.setdefault(part.shard, ReplicaDurable()).apply(part)
+        if write.known is not None:
+            self.known = write.known
+
+    def tear(self, write: Any, dice: Random) -> None:
+        """Nothing of it is there."""
+
+    def rot(self, dice: Random) -> str:
+        found = [(shard, at) for shard, durable in self.shards.items() for at in range(len(durable.entries))]
+        if not found:
+            return ""
+        shard, at = found[dice.randrange(len(found))]
+        entries = self.shards[shard].entries
+        entries[at] = replace(entries[at], hash=bytes(32))
+        self.rotten = True
+        return f"entry {entries[at].position} of shard {shard}"
+
+    def copy(self) -> MeshImage:
+        other = MeshImage()
+        other.rotten, other.known = self.rotten, self.known
+        for shard, held in self.shards.items():
+            history = {log: list(segments) for log, segments in held.history.items()}
+            staged = {log: list(segments) for log, segments in held.staged.items()}
+            other.shards[shard] = ReplicaDurable(
+                held.record, held.base, dict(held.heads), list(held.entries), history, staged, held.damaged_logs
+            )
+        return other

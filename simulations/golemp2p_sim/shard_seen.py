@@ -1,0 +1,114 @@
+"""What replicas of the core did, told to the judges of S0-S10 at the moment when it took effect: facts, no verdicts.
+
+    Voted, Acknowledged    the message has just left; ``durable`` is what this node's disk holds at that moment
+    Kept, Cut              entries were handed to the disk; part of the log was given up
+    Settled, Serving       a primary counted its followers; a primary goes on serving
+    Born                   a process began with this replica
+
+``member`` is node *and* store. Positions and terms are the core's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.model.replication import Base, Configuration, Entry, Member
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """``base``: what the log starts from; blank for a newcomer."""
+
+    shard: int
+    member: Member
+    base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """Why ``member`` gave the vote that has just left (a ``Ballot``). Its own vote leaves as a request for the votes of others.
+
+    ``asked_last``, ``own_last``: (term, position) of the last entry of the candidate, as it says, and of the voter.
+    ``loyal_to``: key of another primary of this term which the voter's node held alive when it was asked, ``None`` if there was none.
+    """
+
+    shard: int
+    member: Member
+    term: int
+    asked_last: tuple[int, int]
+    own_last: tuple[int, int]
+    loyal_to: bytes | None
+    hand_over: bool
+    durable: ReplicaDurable
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Everything up to ``position`` was said to be durable, to the primary of ``term``."""
+
+    shard: int
+    member: Member
+    term: int
+    position: int
+    durable: ReplicaDurable
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A primary that knows everything up to ``commit`` to be committed wrote the configuration ``now``. The one before it, at
+    position ``before_at``, was ``before``."""
+
+    before: Configuration
+    before_at: int
+    now: Configuration
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """``entries`` follow an entry with hash ``previous_hash`` (``None``: it is not held). ``written_in``: the term in which this
+    node wrote them itself, as primary, ``None`` if it was sent them; ``changes``: those of the members that it wrote."""
+
+    shard: int
+    member: Member
+    previous_hash: bytes | None
+    entries: Sequence[Entry]
+    written_in: int | None
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Entries at ``first`` and after are given up. ``committed``: the newest that this process knew to be committed."""
+
+    shard: int
+    member: Member
+    first: int
+    committed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The primary of ``term`` takes everything up to ``position`` for committed, whose entry has ``entry_term``.
+    ``configurations``: in force there, and the newest in its log."""
+
+    shard: int
+    member: Member
+    term: int
+    position: int
+    entry_term: int
+    configurations: tuple[Configuration, Configuration]
+    durable: ReplicaDurable
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The primary of ``term`` serves while its node holds those of the electors in ``suspected`` dead."""
+
+    shard: int
+    member: Member
+    term: int
+    configuration: Configuration
+    suspected: tuple[bytes, ...]
