@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from golemp2p.core.configuration import final_configuration, next_configuration, quorum_position
+from golemp2p.core.configuration import final_configuration, is_quorum, next_configuration, quorum_position
 from golemp2p.core.progress import Progress
 from golemp2p.core.replica_effects import StartServing, StopServing
 from golemp2p.core.replica_state import ReplicaState
@@ -156,9 +156,8 @@ class Leading:
             progress.accepted(answer.position, now_ns, limits.retry_ns)
         else:
             progress.refused(answer)
-            if progress.violations == limits.violations_max:
-                state.notice("follower-given-up", peer=member.public_key)
-                progress.rewind()
+            if progress.violations == limits.violations_max and progress.in_flight:
+                self._give_up(member, progress, now_ns)
         self.advance(now_ns)
         if state.leading is not self:
             return
@@ -176,6 +175,17 @@ class Leading:
             progress.is_gone = True
             self._track()
 
+    def _give_up(self, member: Member, progress: Progress, now_ns: int) -> None:
+        """It refuses whatever it is sent: one of us is broken. If a majority refuses, it is this primary, and another may do better."""
+        state = self._state
+        state.notice("follower-given-up", peer=member.public_key)
+        progress.rewind()
+        progress.due_ns = now_ns + state.limits.given_up_ns
+        limit = state.limits.violations_max
+        left = [m for m, p in self.progress.items() if p.violations < limit]
+        if not is_quorum(state.log.configuration, [state.known_as(state.log.configuration, state.me), *left]):
+            state.step_down("refused")
+
     def _owes(self, member: Member, progress: Progress) -> bool:
         """Whether this follower is to be told what is committed."""
         log = self._state.log
@@ -183,7 +193,7 @@ class Leading:
         return is_behind and self._is_spoken_to(member, progress)
 
     def _is_spoken_to(self, member: Member, progress: Progress) -> bool:
-        """Not who is suspected, or lost its store; nor who refuses all it is sent, as one of us is broken: until it is alive anew."""
+        """Not who is suspected, or lost its store; nor who refuses all it is sent, as one of us is broken: it is asked seldom."""
         state = self._state
         is_refusing = progress.violations >= state.limits.violations_max
         return not progress.is_gone and not is_refusing and member.public_key not in state.suspected
@@ -357,6 +367,7 @@ class Leading:
             due_ns = progress.due_ns
             if due_ns is not None and now_ns >= due_ns:
                 progress.rewind()
+                progress.violations = min(progress.violations, limits.violations_max - 1)
                 progress.delay_ns = min(2 * progress.delay_ns, limits.retry_max_ns)
                 self._ship(member, progress, now_ns)
                 if progress.due_ns is None and self._owes(member, progress):

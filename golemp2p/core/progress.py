@@ -79,8 +79,8 @@ class Progress:
             self.in_flight.clear()
             self.probing = True
             return
-        if answer.refusal is Refusal.VIOLATION:
-            self.violations += 1
+        if answer.refusal is Refusal.VIOLATION and self.in_flight and answer.position == self.in_flight[0][0] - 1:
+            self.violations += 1  # once for each time the timer sends it, however much was sent behind it
         if answer.refusal not in (Refusal.BEHIND, Refusal.CONFLICT):
             return
         if answer.damaged:
