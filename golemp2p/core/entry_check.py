@@ -21,6 +21,11 @@ def differs(left: bytes, right: bytes, rules: Rules) -> bool:
     return rules.hash_chain_check and left != right
 
 
+def checks_steps(rules: Rules) -> bool:
+    """Whether configurations follow one another by steps: not in a group that changes its voters at once."""
+    return rules.joint_consensus and rules.configuration_step_check
+
+
 def violation(entry: Entry, log: ReplicaLog, notary: Notary, rules: Rules) -> str | None:
     """Why ``entry`` may not stand at its position, right after what ``log`` holds before it; ``None`` if it may."""
     before = entry.position - 1
@@ -36,7 +41,7 @@ def violation(entry: Entry, log: ReplicaLog, notary: Notary, rules: Rules) -> st
         return "signature"
     content = entry.content
     is_free = content.__class__ is not Configuration or is_step(log.configuration_at(before), content)
-    if not is_free and rules.joint_consensus and rules.configuration_step_check:
+    if not is_free and checks_steps(rules):
         return "configuration"
     if not log.heads.extends(entry.content, at=before):
         return "log"

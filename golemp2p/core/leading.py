@@ -124,7 +124,7 @@ class Leading:
             progress.wants_base = True
             if not progress.offered:
                 progress.offered = True
-                state.send(member.public_key, Offer(log.base))
+                state.send(member.public_key, Offer(log.base, log.milestones(after=log.base.position)))
                 progress.arm(now_ns)
             return
         window = 1 if progress.probing else limits.appends_in_flight_max
@@ -132,12 +132,13 @@ class Leading:
             first = progress.next
             count = min(limits.append_entries_max, state.written_position + 1 - first)
             entries = log.stretch(first, count, limits.append_bytes_max)
-            self._send(member, first - 1, entries)
+            self._send(member, progress, first - 1, entries)
             progress.sent(first, first + len(entries) - 1, now_ns)
 
-    def _send(self, member: Member, previous: int, entries: tuple[Entry, ...]) -> None:
+    def _send(self, member: Member, progress: Progress, previous: int, entries: tuple[Entry, ...]) -> None:
         log = self._state.log
-        append = Append(previous, log.term_at(previous), log.hash_at(previous), entries, log.commit)
+        milestones = log.milestones() if progress.wants_proof else ()
+        append = Append(previous, log.term_at(previous), log.hash_at(previous), entries, log.commit, milestones)
         self._state.send(member.public_key, append)
 
     # -- committing
@@ -243,7 +244,7 @@ class Leading:
             return
         for member, progress in self.progress.items():
             if not progress.wants_base and progress.next > log.base.position:
-                self._send(member, progress.next - 1, ())
+                self._send(member, progress, progress.next - 1, ())
         self._track()
         self._confirm(now_ns)
         if not state.is_elector:
@@ -371,5 +372,5 @@ class Leading:
                 progress.delay_ns = min(2 * progress.delay_ns, limits.retry_max_ns)
                 self._ship(member, progress, now_ns)
                 if progress.due_ns is None and self._owes(member, progress):
-                    self._send(member, progress.next - 1, ())
+                    self._send(member, progress, progress.next - 1, ())
                     progress.arm(now_ns)

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from golemp2p.core.catch_up import CatchUp
 from golemp2p.core.effects import Effect
+from golemp2p.core.evidence import is_primary
 from golemp2p.core.following import Following
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
@@ -304,7 +305,7 @@ class Replica:
 
     @property
     def election(self) -> Entry | None:
-        """The newest election in the log, with its certificate; ``None`` when it is compacted away."""
+        """The newest election in the log, with its certificate, also when it is compacted away; ``None`` before the first."""
         return self._state.log.election()
 
     @property
@@ -390,6 +391,10 @@ class Replica:
         if message.term < state.term:
             state.send(sender, Appended(_position_of(body), Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
             return
+        if not self._is_primary(sender, message.term, body):
+            state.notice("unproven-primary", peer=sender, claimed=message.term)
+            state.send(sender, Appended(_position_of(body), Refusal.UNPROVEN, 0, state.abstains, state.log.commit))
+            return
         if message.term > state.term:
             state.adopt(message.term, "higher-term")
         if state.primary not in (None, sender):
@@ -405,6 +410,13 @@ class Replica:
         else:
             self._voting.campaign(now_ns, hand_over=True)
 
+    def _is_primary(self, sender: bytes, term: int, body: Append | Offer | TakeOver) -> bool:
+        """Whether ``sender`` won ``term``, as far as this replica can tell. A blank one cannot, and believes whoever speaks first."""
+        state = self._state
+        if (state.primary, state.term) == (sender, term) or state.log.is_blank or not state.rules.verify_election:
+            return True
+        return is_primary(state, sender, term, body)
+
     def _heard_member(self, member: Member, message: ShardMessage, now_ns: int) -> None:
         """Answers and questions, of any replica. A higher term counts if its sender is a member as far as this replica knows."""
         state = self._state
@@ -415,7 +427,9 @@ class Replica:
                 state.adopt(message.term, "higher-term")
         leading = state.leading
         match body:
-            case Appended() if leading is not None and (message.term == state.term or body.refusal is Refusal.DAMAGED):
+            case Appended() if leading is not None and (
+                message.term == state.term or body.refusal in (Refusal.DAMAGED, Refusal.UNPROVEN)
+            ):
                 leading.appended(member, body, now_ns)
             case Voted():
                 self._voting.voted(member, message, body, now_ns)

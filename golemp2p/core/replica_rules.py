@@ -20,6 +20,7 @@ class Rules:
     durable_before_ack: bool = True  # S4
     truncate_only_uncommitted: bool = True  # S4
     own_term_commit: bool = True  # S5
+    verify_election: bool = True  # S7
     serve_after_election_commit: bool = True  # S7
     new_term_after_restart: bool = True  # S7
     joint_consensus: bool = True  # S8

@@ -5,14 +5,16 @@
 Raft 5.2 and 5.4.1, and the thesis' 4.2.3 and 9.6. **Where it differs:** no election timeouts: the node decides who campaigns, and
 when, from its failure detector, and a voter sticks to a primary which its *node* holds alive. A trial round first, so that a
 campaign nobody will vote for raises no term and writes nothing. Votes are signed, and a voter must be an elector of the configuration
-which the candidate states, not of its own: a voter to come may not have heard yet that it is one.
+which the candidate states, not of its own: a voter to come may not have heard yet that it is one. It knows the candidate, at least
+as a learner, or is shown how it became an elector.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from golemp2p.core.configuration import is_quorum
+from golemp2p.core.evidence import newest_configuration
 from golemp2p.core.leading import Leading
 from golemp2p.core.replica_state import ReplicaState, Role
 from golemp2p.model.messages_shard import AskPrimary, Refusal, RequestVote, ShardMessage, Voted
@@ -21,7 +23,8 @@ from golemp2p.model.replication import Election, Member
 
 @dataclass(slots=True)
 class Campaign:
-    """``votes``: per elector, its signature (empty in a trial). ``own_vote``: token of the write that makes it durable."""
+    """``votes``: per elector, its signature (empty in a trial). ``shown``: electors that did not know the candidate and
+    were shown its milestones. ``own_vote``: token of the write that makes it durable."""
 
     term: int
     trial: bool
@@ -31,6 +34,7 @@ class Campaign:
     delay_ns: int
     votes: dict[Member, bytes] = field(default_factory=dict)
     refused: dict[Member, Refusal] = field(default_factory=dict)
+    shown: dict[Member, None] = field(default_factory=dict)
     own_vote: int | None = None
     tries: int = 1
 
@@ -131,15 +135,23 @@ class Voting:
         own = state.log.configuration
         if state.abstains:
             return Refusal.DAMAGED
-        if state.known_as(body.configuration, state.me) not in electors:
+        if state.known_as(body.configuration, state.me) not in electors or state.log.is_blank:
             return Refusal.NOT_A_VOTER
-        is_outdated = body.configuration_position <= state.log.configuration_position and not state.log.is_blank
-        if candidate not in own.electors and (is_outdated or candidate not in electors):
+        is_outdated = body.configuration_position <= state.log.configuration_position
+        if candidate not in own.electors and (is_outdated or candidate not in electors or not self._is_known(candidate, body)):
             return Refusal.NOT_A_MEMBER
         is_primary = candidate.public_key == state.primary  # it was: it knows best that it is no more
         if state.rules.stickiness and not body.hand_over and not is_primary and state.holds_primary_alive():
             return Refusal.PRIMARY_ALIVE
         return None
+
+    def _is_known(self, candidate: Member, body: RequestVote) -> bool:
+        """Whether ``candidate``, no elector as far as this replica knows, may have become one: it is a learner, or shows its group's
+        milestones. Else whoever asks with a configuration of its own making would be voted for."""
+        state = self._state
+        if candidate in state.log.configuration.members or not state.rules.verify_election:
+            return True
+        return candidate in newest_configuration(state, body).electors
 
     def _unable(self, candidate: Member, term: int, body: RequestVote) -> Refusal | None:
         state = self._state
@@ -159,6 +171,11 @@ class Voting:
             return
         voter = state.known_as(campaign.request.configuration, sender)
         if voter not in campaign.request.configuration.electors:
+            return
+        if body.refusal is Refusal.NOT_A_MEMBER and voter not in campaign.shown:
+            campaign.shown[voter] = None
+            request = replace(campaign.request, milestones=state.log.milestones())
+            state.send(voter.public_key, request, term=campaign.term)
             return
         if body.refusal is not None:
             campaign.refused[voter] = body.refusal

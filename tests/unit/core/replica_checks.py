@@ -182,6 +182,9 @@ class ReplicaChecks:
         term, position = self.acknowledged.get(node.key, (0, 0))
         if replica is not None and replica.term == term:
             demand(position <= replica.log.last_position, "acknowledged entries dropped")
+        if replica is not None and replica.role is Role.FOLLOWER and replica.primary is not None and not replica.log.is_blank:
+            elected = self.primaries.get((replica.log.branch, replica.term), (b"", 0))[0]
+            demand(replica.primary == elected, "followed who was not elected")
         if replica is None or replica.role is not Role.PRIMARY:
             self.leading.pop(node.key, None)
             return
