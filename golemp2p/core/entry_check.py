@@ -9,11 +9,13 @@ content    an election has the votes of a quorum of the configuration in force; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from golemp2p.core.configuration import is_quorum, is_step
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Rules
-from golemp2p.model.replication import Branch, Configuration, Election, Entry, LogSegment
+from golemp2p.model.replication import Base, Branch, Configuration, Election, Entry, LogSegment
 
 
 def differs(left: bytes, right: bytes, rules: Rules) -> bool:
@@ -73,3 +75,16 @@ def is_elected(election: Election, term: int, configuration: Configuration, nota
     primary = election.primary.public_key
     voted = [voter for voter, vote in election.votes if notary.is_vote(term, primary, voter.public_key, vote)]
     return is_quorum(configuration, voted)
+
+
+def intact(base: Base, entries: Sequence[Entry], notary: Notary) -> list[Entry]:
+    """Of ``entries``, which storage holds, those up to the first that does not follow from the one before it."""
+    found: list[Entry] = []
+    position, term, last_hash = base.position, base.term, base.hash
+    for entry in entries:
+        expected = notary.entry_hash(position + 1, entry.term, last_hash, entry.author, entry.content)
+        if entry.position != position + 1 or entry.term < term or entry.hash != expected:
+            break
+        found.append(entry)
+        position, term, last_hash = entry.position, entry.term, entry.hash
+    return found

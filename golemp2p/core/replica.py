@@ -23,8 +23,10 @@ from collections.abc import Iterable, Sequence
 
 from golemp2p.core.catch_up import CatchUp
 from golemp2p.core.effects import Effect
+from golemp2p.core.entry_check import intact
 from golemp2p.core.evidence import is_primary
 from golemp2p.core.following import Following
+from golemp2p.core.forced_recovery import recover_by_force
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
@@ -75,7 +77,7 @@ class Replica:
         limits: Limits = DEFAULT_LIMITS,
         suspected: Iterable[bytes] = (),
     ) -> None:
-        log = ReplicaLog(durable.base, durable.heads, _intact(durable, notary), durable.record.commit)
+        log = ReplicaLog(durable.base, durable.heads, intact(durable.base, durable.entries, notary), durable.record.commit)
         state = ReplicaState(shard, me, durable, notary, rules=rules, limits=limits, log=log)
         state.suspected = dict.fromkeys(suspected)
         self._state = state
@@ -272,20 +274,7 @@ class Replica:
     def recover_by_force(self, order: Branch, now_ns: int) -> list[Effect]:
         """Go on alone from what this replica has, by an operator's ``order``, under a new branch name; the other replicas of the old
         history are not listened to any more. Raises ``InvalidState`` when the order does not fit this replica."""
-        state = self._state
-        log = state.log
-        fits = (order.survivor, order.last_position, order.last_hash) == (state.me, log.last_position, log.last_hash)
-        if not fits or order.branch == log.branch or order.uncertain_from > log.commit + 1 or log.is_blank:
-            raise InvalidState("the order is for another replica, or for another state of this one")
-        if not state.notary.is_branch_signed(order):
-            raise InvalidState("the order is not signed by the operator of this mesh")
-        state.adopt(state.term + 1, "forced-recovery")
-        state.voted_for = state.me
-        state.damaged, state.damaged_logs = False, ()
-        state.role, state.primary = Role.PRIMARY, state.me.public_key
-        state.leading = Leading(state)
-        state.leading.open_term(order, now_ns)
-        state.notice("forced-recovery", branch=order.branch, missing_after=order.last_position)
+        recover_by_force(self._state, order, now_ns)
         return self._taken()
 
     # -- questions
@@ -462,16 +451,3 @@ def _position_of(body: Append | Offer | TakeOver) -> int:
             return body.base.position
         case TakeOver():
             return 0
-
-
-def _intact(durable: ReplicaDurable, notary: Notary) -> list[Entry]:
-    """The entries up to the first that does not follow from the one before it."""
-    intact: list[Entry] = []
-    position, term, last_hash = durable.base.position, durable.base.term, durable.base.hash
-    for entry in durable.entries:
-        expected = notary.entry_hash(position + 1, entry.term, last_hash, entry.author, entry.content)
-        if entry.position != position + 1 or entry.term < term or entry.hash != expected:
-            break
-        intact.append(entry)
-        position, term, last_hash = entry.position, entry.term, entry.hash
-    return intact

@@ -30,6 +30,7 @@ class Rules:
     store_id_identity: bool = True  # S9
     damaged_replica_abstains: bool = True  # S9
     stop_without_majority: bool = True  # S10
+    confirm_regained_majority: bool = True  # S10
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ NOTICED_BY = {
     "record_outlives_removal": ("while damaged", LEAVING),
     "store_id_identity": ("a committed entry is lost", DISKS),
     "damaged_replica_abstains": ("while damaged", DISKS),
+    "confirm_regained_majority": ("serves again without a commit since", ROUGH),
     "stop_without_majority": ("serves without a majority", ROUGH),
 }
 

@@ -44,7 +44,7 @@ RULES = {
 }
 """Rule that is off -> scenario, the judge that notices it, within so many seeds of 30 seconds."""
 
-ELSEWHERE = {"record_outlives_removal", "configuration_step_check", "verify_election"}
+ELSEWHERE = {"record_outlives_removal", "configuration_step_check", "verify_election", "confirm_regained_majority"}
 """Nobody forgets a shard here, though voters move away, and nobody lies about members or elections that never were:
 tests/unit/core/test_replica_chaos.py."""
 
