@@ -6,6 +6,9 @@ Thesis, chapter 5, with a manifest of hash-chained logs in the place of a snapsh
 manifest's heads, kept durably as it comes, and counts again after a restart or when the primary compacts meanwhile and offers a
 newer base. A log that is there up to some index is continued from there if the hashes meet, else fetched anew.
 
+A base belongs to the term in which it was offered: the next term's primary offers its own. It is installed only over entries that
+conflict with it, since a replica that holds its position with its hash may have acknowledged what it has after it.
+
 The same machine re-fetches logs in which the disk was damaged; then the heads wanted are this replica's own.
 """
 
@@ -26,8 +29,9 @@ LOGS_MAX = 1 << 20
 
 
 class CatchUp:
-    """Idle while ``_source`` is ``None``. ``_wanted``: heads to reach; ``_queue``: logs of it not asked for yet; ``_asked``: logs under
-    way; ``_have``: start and end of what has been fetched of each log. It continues what is here, or starts at index 1."""
+    """Idle while ``_source`` is ``None``. ``_term``: the one in which ``_base`` was offered. ``_wanted``: heads to reach; ``_queue``:
+    logs of it not asked for yet; ``_asked``: logs under way; ``_have``: start and end of what has been fetched of each log. It
+    continues what is here, or starts at index 1."""
 
     __slots__ = (
         "_after",
@@ -41,6 +45,7 @@ class CatchUp:
         "_queue",
         "_source",
         "_state",
+        "_term",
         "_tries",
         "_wanted",
     )
@@ -54,6 +59,7 @@ class CatchUp:
     def _clear(self) -> None:
         self._source: bytes | None = None
         self._base: Base | None = None
+        self._term = 0
         self._after: Key | None = None
         self._has_manifest = False
         self._wanted: dict[Key, Head] = {}
@@ -65,29 +71,43 @@ class CatchUp:
 
     def offered(self, source: bytes, base: Base, now_ns: int) -> None:
         """The primary has compacted what this replica lacks, or this replica is new."""
-        state = self._state
-        log = state.log
-        if not log.is_blank and log.holds(base.position) and log.hash_at(base.position) == base.hash:
-            state.check_repaired()
-            self._following.acknowledge(source, base.position, base.position)
-            state.commit(base.position)
-            return
-        if not log.is_blank and base.position <= log.commit:
-            self._following.acknowledge(source, log.commit, log.commit)
+        self._drop_overdue()
+        if self._is_held(source, base):
             return
         if (self._source, self._base) != (source, base):
             self._clear()
-            self._source, self._base = source, base
+            self._source, self._base, self._term = source, base, self._state.term
         self._ask_again(now_ns)
         self._finish()
 
+    def _is_held(self, source: bytes, base: Base) -> bool:
+        """Whether this replica has what ``base`` stands for; then the primary, ``source``, hears so."""
+        state = self._state
+        log = state.log
+        if log.is_blank:
+            return False
+        if log.holds(base.position) and log.hash_at(base.position) == base.hash:
+            state.check_repaired()
+            self._following.acknowledge(source, base.position, base.position)
+            state.commit(base.position)
+            return True
+        if base.position <= log.commit:
+            self._following.acknowledge(source, log.commit, log.commit)
+            return True
+        return False
+
     @property
     def is_under_way(self) -> bool:
-        return self._source is not None
+        return self._source is not None and not self._is_overdue
 
-    def cancel(self) -> None:
-        """The primary that offered its base is none any more. What was fetched stays fetched."""
-        if self._base is not None:
+    @property
+    def _is_overdue(self) -> bool:
+        """This replica has left the term whose primary offered the base: by hearing of a higher one, or by campaigning."""
+        return self._base is not None and self._term != self._state.term
+
+    def _drop_overdue(self) -> None:
+        """What was fetched stays fetched."""
+        if self._is_overdue:
             self._clear()
 
     def repair(self, source: bytes, now_ns: int) -> None:
@@ -125,6 +145,7 @@ class CatchUp:
         return self._state.log.heads.head(log, at=self._state.log.commit) or EMPTY_LOG
 
     def page(self, source: bytes, page: ManifestPage, now_ns: int) -> None:
+        self._drop_overdue()
         base = self._base
         expected = source == self._source and base is not None and page.position == base.position
         if not expected or page.after != self._after or self._has_manifest:
@@ -143,6 +164,7 @@ class CatchUp:
         self._progressed(now_ns)
 
     def segments(self, source: bytes, answer: FetchedSegments, now_ns: int) -> None:
+        self._drop_overdue()
         log = answer.log
         if source != self._source or log not in self._asked:
             return
@@ -237,8 +259,8 @@ class CatchUp:
         source, base, wanted = self._source, self._base, self._wanted
         self._clear()
         assert source is not None, "somebody was asked"
-        if base is not None and base.position <= state.log.commit and not state.log.is_blank:
-            return  # overtaken by a primary that had what was missing
+        if base is not None and self._is_held(source, base):
+            return  # what was missing came as entries meanwhile
         if base is None:
             repaired, state.damaged_logs = state.damaged_logs, ()
             for log in repaired:
@@ -257,9 +279,10 @@ class CatchUp:
         state.notice("base-installed", position=base.position, logs=len(heads))
 
     def next_due_ns(self) -> int | None:
-        return None if self._source is None or self._source in self._state.suspected else self._due_ns
+        return self._due_ns if self.is_under_way and self._source not in self._state.suspected else None
 
     def on_time(self, now_ns: int) -> None:
+        self._drop_overdue()
         if self._source is None or self._due_ns is None or now_ns < self._due_ns:
             return
         self._tries += 1

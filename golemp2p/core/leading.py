@@ -29,11 +29,10 @@ UNTOLD_MAX = 8
 class Leading:
     """``is_serving``: guests may run and answer. ``progress``: of every other member."""
 
-    __slots__ = ("_flushed", "_in_doubt", "_opened_at", "_state", "_transfer", "_transfer_due_ns", "is_serving", "progress")
+    __slots__ = ("_in_doubt", "_opened_at", "_state", "_transfer", "_transfer_due_ns", "is_serving", "progress")
 
     def __init__(self, state: ReplicaState) -> None:
         self._state = state
-        self._flushed = state.log.last_position
         self._opened_at = state.log.last_position + 1
         self._in_doubt = False  # the majority was lost since the entry at _opened_at
         self._transfer: Member | None = None
@@ -100,10 +99,10 @@ class Leading:
 
     def flush(self, now_ns: int) -> None:
         """Ship everything queued: one durable write here, one append per follower, as far as their windows go."""
-        log = self._state.log
-        if log.last_position > self._flushed:
-            self._state.persist(entries=tuple(log.between(self._flushed + 1, log.last_position + 1)))
-            self._flushed = log.last_position
+        state = self._state
+        log = state.log
+        if log.last_position > state.written_position:
+            state.persist(entries=tuple(log.between(state.written_position + 1, log.last_position + 1)))
         for member, progress in self.progress.items():
             self._ship(member, progress, now_ns)
 
@@ -121,9 +120,10 @@ class Leading:
                 progress.arm(now_ns)
             return
         window = 1 if progress.probing else limits.appends_in_flight_max
-        while progress.next <= self._flushed and len(progress.in_flight) < window:
+        while progress.next <= state.written_position and len(progress.in_flight) < window:
             first = progress.next
-            entries = log.stretch(first, min(limits.append_entries_max, self._flushed + 1 - first), limits.append_bytes_max)
+            count = min(limits.append_entries_max, state.written_position + 1 - first)
+            entries = log.stretch(first, count, limits.append_bytes_max)
             self._send(member, first - 1, entries)
             progress.sent(first, first + len(entries) - 1, now_ns)
 
@@ -156,6 +156,13 @@ class Leading:
             self._ship(member, progress, now_ns)
             self._remind(member, progress, now_ns)
         self._take_over()
+
+    def outran(self, member: Member) -> None:
+        """A removed member is in a higher term, which it reached in vain: it listens no more, so it is told nothing."""
+        progress = self.progress.get(member)
+        if progress is not None:
+            progress.is_gone = True
+            self._track()
 
     def _owes(self, member: Member, progress: Progress) -> bool:
         """Whether this follower is to be told what is committed."""

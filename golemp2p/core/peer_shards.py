@@ -74,8 +74,8 @@ class PeerShards:
     # -- questions
 
     def __len__(self) -> int:
-        """Shards of which this node holds anything."""
-        return sum(not replica.log.is_blank for replica in self._replicas.values())
+        """Shards that count on this node, as far as it knows."""
+        return len(self._of_peer.get(self.me.public_key, ()))
 
     def __getitem__(self, shard: int) -> Replica:
         return self._replicas[shard]

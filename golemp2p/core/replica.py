@@ -207,7 +207,7 @@ class Replica:
         state.step_down("removed")
         if not state.rules.record_outlives_removal:
             state.term, state.voted_for, state.high_water = 0, None, (0, 0)
-            state.log.install(BLANK_BASE, {})
+            state.install(BLANK_BASE, {})
         state.persist(is_forgotten=True)
         return self._taken()
 
@@ -398,7 +398,6 @@ class Replica:
             state.send(sender, Appended(_position_of(body), Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
             return
         if message.term > state.term:
-            self._catch_up.cancel()
             state.adopt(message.term, "higher-term")
         if state.primary not in (None, sender):
             state.notice("protocol-violation", peer=sender, reason="second-primary")
@@ -427,6 +426,8 @@ class Replica:
                 leading.appended(member, body, now_ns)
             case Voted():
                 self._voting.voted(member, message, body, now_ns)
+            case Appended() if leading is not None and message.term > state.term:
+                leading.outran(member)
             case AskPrimary():
                 if leading is None or message.term != state.term:
                     state.send(member.public_key, Resigned(message.term))

@@ -37,7 +37,10 @@ class Role(Enum):
 class ReplicaState:
     """``primary``: public key of the primary of ``term``, ``None`` while unknown. ``damaged``: this replica lost something that it
     may have acknowledged; until its log is at least at ``high_water`` again it promises nothing (S9). ``outcast``: a quorum of the last
-    configuration it knows says that it is in none any more: the joint one that leads to that is committed."""
+    configuration it knows says that it is in none any more: the joint one that leads to that is committed.
+
+    ``durable_position <= written_position <= log.last_position``: durable, handed to storage, and in memory; what a primary has
+    queued and not flushed is in memory only."""
 
     __slots__ = (
         "_pending",
@@ -62,6 +65,7 @@ class ReplicaState:
         "suspected",
         "term",
         "voted_for",
+        "written_position",
     )
 
     def __init__(
@@ -86,7 +90,7 @@ class ReplicaState:
         self.high_water = durable.record.high_water
         self.damaged_logs = durable.damaged_logs
         self.damaged = log.last < self.high_water or bool(self.damaged_logs)
-        self.durable_position = log.last_position
+        self.durable_position = self.written_position = log.last_position
         self.outcast = False
         self.role = Role.FOLLOWER
         self.primary: bytes | None = None
@@ -114,11 +118,13 @@ class ReplicaState:
     def persist(self, then: Sequence[Send] = (), **parts: Any) -> int:
         """Make ``parts`` (fields of ``ReplicaWrite``) durable together with the record, then send ``then``. Returns the token."""
         self._token += 1
-        last = self.log.last
+        if "entries" in parts:
+            self.written_position = parts["entries"][-1].position
+        last = self.log.term_at(self.written_position), self.written_position
         high_water = max(self.high_water, last) if self.damaged else last
         record = ReplicaRecord(self.term, self.voted_for, self.log.commit, high_water)
         self.high_water = high_water
-        self._pending.append((self._token, self.log.last_position))
+        self._pending.append((self._token, self.written_position))
         self.effects.append(Persist(ReplicaWrite(self.shard, record, **parts), self._token, tuple(then)))
         return self._token
 
@@ -133,12 +139,14 @@ class ReplicaState:
         assert first > self.log.commit or not self.rules.truncate_only_uncommitted, "what is committed stays"
         self.log.truncate(first)
         self.durable_position = min(self.durable_position, first - 1)
+        self.written_position = min(self.written_position, first - 1)
         self._pending = deque((token, min(position, first - 1)) for token, position in self._pending)
 
     def install(self, base: Base, heads: Mapping[Key, Head]) -> None:
-        """Start over from ``base``; nothing of it is durable yet."""
+        """Start over from ``base``, which the next write holds; nothing of it is durable yet."""
         self.log.install(base, heads)
         self.durable_position = 0
+        self.written_position = base.position
         self._pending = deque((token, 0) for token, _ in self._pending)
 
     def commit(self, position: int) -> None:
@@ -158,11 +166,13 @@ class ReplicaState:
         self.primary = None
 
     def step_down(self, reason: str) -> None:
-        """Be a follower. The primary's duties end here (S10)."""
+        """Be a follower. The primary's duties end here (S10); what it queued and did not flush was never there."""
         if self.leading is not None:
             self.leading.end(reason)
             self.leading = None
             self.primary = None
+            if self.log.last_position > self.written_position:
+                self.truncate(self.written_position + 1)
         self.campaign = None
         self.role = Role.FOLLOWER
 

@@ -345,6 +345,7 @@ class Toy:
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "voted")
 
     def __init__(self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: ToyRules | None = None) -> None:
+        self._made_of = (nodes, replicas, shards)
         self.rules = rules or ToyRules()
         size = min(replicas, nodes)
         size -= 1 - size % 2  # an even group survives no more than the odd one below it
@@ -359,10 +360,8 @@ class Toy:
 
     def without(self, rule: str) -> Toy:
         """The same with one rule off."""
-        other = Toy.__new__(Toy)
-        other.__dict__.update(self.__dict__)
-        other.rules = replace(self.rules, **{rule: False})
-        return other
+        nodes, replicas, shards = self._made_of
+        return Toy(nodes, replicas=replicas, shards=shards, rules=replace(self.rules, **{rule: False}))
 
     def index_of(self, keys: Sequence[bytes]) -> dict[bytes, int]:
         if len(self._indexes) != len(keys):

@@ -21,9 +21,13 @@ WEIGHTS = {
     "deliver": 100,
     "sync": 45,
     "propose": 16,
+    "queue": 4,
     "tick": 12,
     "drop": 4,
     "duplicate": 3,
+    "delay": 0,
+    "lag": 0,
+    "release": 0,
     "campaign": 4,
     "crash": 2,
     "restart": 5,
@@ -51,6 +55,7 @@ class Chaos:
         self.actions = [getattr(self, name) for name in chosen]
         self.weights = list(chosen.values())
         self.campaigns = 0
+        self.late: list[Any] = []  # messages on a slow way
         self.broken: str | None = None  # the one node whose disk was lost or damaged and that is not whole again
 
     def run(self, steps: int) -> None:
@@ -90,6 +95,39 @@ class Chaos:
     def duplicate(self) -> None:
         if self.world.bag:
             self.world.bag.append(self.random.choice(self.world.bag))
+
+    def delay(self) -> None:
+        """All of one kind (appends, or everything else) that is under way from one node to another takes a slow way."""
+
+        def way_of(item: Any) -> Any:
+            return *item[:2], isinstance(item[2].body, Append)
+
+        if self.world.bag:
+            way = way_of(self.random.choice(self.world.bag))
+            self.late += [item for item in self.world.bag if way_of(item) == way]
+            self.world.bag = [item for item in self.world.bag if way_of(item) != way]
+
+    def lag(self) -> None:
+        """The same, aimed: the appends to a follower are slow, so its primary compacts what it lacks and offers the base."""
+
+        def act(name: str) -> None:
+            world = self.world
+            follower = key_of(self.random.choice(self.names))
+            slow = [i for i in world.bag if i[:2] == (key_of(name), follower) and isinstance(i[2].body, Append)]
+            world.bag = [item for item in world.bag if item not in slow]
+            self.late += slow
+            world.carry_out(world.nodes[name], world[name].compact(world[name].commit_position))
+            world.now_ns += 2_000_000_000
+            world.tick(name)
+
+        self.with_primary(act)
+
+    def release(self) -> None:
+        """What one node sent to another arrives at last, in its order, before all else."""
+        if self.late:
+            way = self.random.choice(self.late)[:2]
+            self.world.bag[:0] = [item for item in self.late if item[:2] == way]
+            self.late = [item for item in self.late if item[:2] != way]
 
     def cut(self) -> None:
         side = self.random.sample(self.names, self.random.randrange(1, len(self.names)))
@@ -178,6 +216,10 @@ class Chaos:
 
     def propose(self) -> None:
         self.with_primary(lambda name: self.world.propose(name, self.random.choice(LOGS), self.random.randrange(1, 4)))
+
+    def queue(self) -> None:
+        """What is appended and not flushed yet is nowhere but in the primary's memory."""
+        self.with_primary(lambda name: self.world.queue(name, self.random.choice(LOGS)))
 
     def delete(self) -> None:
         def act(name: str) -> None:
@@ -289,6 +331,10 @@ class Chaos:
     def heal(self) -> None:
         world = self.world
         world.cut.clear()
+        for name in self.running():
+            world.call(name, "flush")
+        world.bag += self.late
+        self.late.clear()
         for name in self.crashed():
             world.start(name)
         for one in self.names:

@@ -27,10 +27,12 @@ class ReplicaChecks:
         self.done: dict[int, tuple[bytes, int]] = {}  # committed position -> (hash, term of who committed it)
         self.votes: dict[tuple[Any, int], bytes] = {}
         self.synced_entries: dict[Any, set[tuple[int, bytes]]] = {}
+        self.ever_synced: dict[Any, set[tuple[int, bytes]]] = {}  # what it dropped, being removed, it reaches before it counts
         self.leading: dict[bytes, int] = {}
         self.commit: dict[bytes, int] = {}
         self.opened: dict[int, tuple[int, bytes]] = {}  # term -> position and hash of its election
         self.bases: dict[Any, int] = {}
+        self.acknowledged: dict[bytes, tuple[int, int]] = {}  # of each node: term, and the position it said it holds durably
         self.is_forced = False
 
     def started(self, node: Any) -> None:
@@ -38,6 +40,10 @@ class ReplicaChecks:
 
     def stopped(self, node: Any) -> None:
         self.leading.pop(node.key, None)
+
+    def harmed(self, node: Any) -> None:
+        """Its disk is not what it was: nobody counts on what it said."""
+        self.acknowledged.pop(node.key, None)
 
     # -- messages
 
@@ -71,6 +77,9 @@ class ReplicaChecks:
         elif isinstance(body, Appended) and body.refusal is None:
             held = node.durable.base.position + len(node.durable.entries)
             demand(body.position <= held, "acknowledged before it was durable")
+            term, position = self.acknowledged.get(node.key, (0, 0))
+            said = max(position, body.position) if term == send.message.term else body.position
+            self.acknowledged[node.key] = send.message.term, said
             if not body.damaged and node.replica is not None:
                 demand(node.replica.log.last >= node.must_reach, "acknowledged while damaged")
             return
@@ -131,13 +140,18 @@ class ReplicaChecks:
 
     def synced(self, node: Any, write: Any) -> None:
         held = self.synced_entries.setdefault(node.member, set())
-        held.update((entry.position, entry.hash) for entry in write.entries)
+        ever = self.ever_synced.setdefault(node.member, set())
         if write.is_forgotten:
+            self.harmed(node)
             held.clear()
             self.bases.pop(node.member, None)
         if write.base is not None:
             held.add((write.base.position, write.base.hash))
+            ever.add((write.base.position, write.base.hash))
             self.bases[node.member] = write.base.position
+        added = [(entry.position, entry.hash) for entry in write.entries]
+        held.update(added)
+        ever.update(added)
 
     # -- commits
 
@@ -151,7 +165,7 @@ class ReplicaChecks:
         self.commit[node.key] = last.position
         if is_primary:
             demand(last.term == replica.term, "committed by way of an older term")
-            holders = [m for m, held in self.synced_entries.items() if (last.position, last.hash) in held]
+            holders = [m for m, held in self.ever_synced.items() if (last.position, last.hash) in held]
             configuration = replica.log.configuration
             demand(is_quorum(configuration, holders), "committed without a durable majority")
 
@@ -165,6 +179,9 @@ class ReplicaChecks:
         replica = node.replica
         if replica is not None and replica.log.last >= node.must_reach:
             node.must_reach = (0, 0)  # repaired
+        term, position = self.acknowledged.get(node.key, (0, 0))
+        if replica is not None and replica.term == term:
+            demand(position <= replica.log.last_position, "acknowledged entries dropped")
         if replica is None or replica.role is not Role.PRIMARY:
             self.leading.pop(node.key, None)
             return

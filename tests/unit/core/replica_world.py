@@ -10,7 +10,7 @@ from collections import deque
 from hashlib import blake2b
 from typing import Any
 
-from replica_checks import ReplicaChecks
+from replica_checks import ReplicaChecks, demand
 
 from golemp2p.core.effects import Notice, Persist, Send
 from golemp2p.core.replica import Replica
@@ -88,10 +88,8 @@ class Node:
         self.queue: deque[Persist] = deque()
         self.replica: Replica | None = None
         self.suspected: dict[bytes, None] = {}
-        self.must_reach: tuple[int, int] = (
-            0,
-            0,
-        )  # high-water mark of a disk that was damaged, or of a replica that was removed
+        self.is_harmed = False  # somebody damaged the disk, and it is not whole again
+        self.must_reach = (0, 0)  # high-water mark of a disk that was damaged, or of a replica that was removed
 
     @property
     def is_damaged(self) -> bool:
@@ -131,6 +129,7 @@ class World:
         assert node.replica is None
         node.lives += 1
         if node.is_damaged:
+            demand(node.is_harmed, "damage that nobody did")
             node.must_reach = max(node.must_reach, node.durable.record.high_water)
         node.replica = Replica(
             7, node.member, node.durable, FakeNotary(node.key), rules=self.rules, limits=self.limits, suspected=node.suspected
@@ -149,6 +148,7 @@ class World:
         node = self.nodes[name]
         assert node.replica is None
         node.stores += 1
+        self.checks.harmed(node)
         node.durable = ReplicaDurable()
         node.must_reach = (0, 0)
 
@@ -157,6 +157,8 @@ class World:
         node = self.nodes[name]
         assert node.replica is None
         node.must_reach = max(node.must_reach, node.durable.record.high_water)
+        self.checks.harmed(node)
+        node.is_harmed = True
         del node.durable.entries[keep:]
 
     # -- steps
@@ -186,7 +188,9 @@ class World:
         persist = node.queue.popleft()
         if persist.write.is_forgotten:
             node.must_reach = max(node.must_reach, node.durable.record.high_water)
+            node.is_harmed = True
         node.durable.apply(persist.write)
+        node.is_harmed = node.is_harmed and node.is_damaged
         self.checks.synced(node, persist.write)
         for send in persist.then:
             self.put(node, send)
@@ -200,7 +204,12 @@ class World:
             self.call(name, "on_time")
 
     def propose(self, name: str, log: Key = LOGS[0], count: int = 1) -> None:
-        """The primary appends one segment of ``count`` entries."""
+        """The primary appends one segment of ``count`` entries, and ships it."""
+        self.queue(name, log, count)
+        self.call(name, "flush")
+
+    def queue(self, name: str, log: Key = LOGS[0], count: int = 1) -> None:
+        """The same, not shipped yet."""
         node = self.nodes[name]
         replica = node.replica
         assert replica is not None
@@ -208,7 +217,6 @@ class World:
         self.proposed += 1
         payload = b"%d" % self.proposed
         replica.append([make_segment(node.key, log, replica.term, head.tail, count, head.hash, payload)])
-        self.call(name, "flush")
 
     def suspect(self, name: str, peer: str) -> None:
         self.nodes[name].suspected[key_of(peer)] = None

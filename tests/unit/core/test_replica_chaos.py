@@ -28,6 +28,8 @@ ROUGH = {
 LYING = {**ROUGH, "tamper": 3}
 DISKS = {**ROUGH, "lose_disk": 30, "damage": 30}
 LEAVING = {"change": 40, "forget": 60, "tick": 40, "propose": 6, "deliver": 160, "sync": 80}
+SLOW = {"deliver": 150, "sync": 90, "propose": 40, "delay": 12, "lag": 6, "release": 10}
+MIXES = {"CALM": {}, "ROUGH": ROUGH, "LYING": LYING, "DISKS": DISKS, "LEAVING": LEAVING, "SLOW": SLOW}
 
 SEEDS_MAX = 150
 """Within so many runs every mutant must have been noticed."""
@@ -53,9 +55,9 @@ NOTICED_BY = {
 }
 
 
-@pytest.mark.parametrize("name", ["CALM", "ROUGH", "LYING", "DISKS", "LEAVING"])
+@pytest.mark.parametrize("name", MIXES)
 def test_no_rule_is_broken_and_the_healed_shard_agrees(name: str) -> None:
-    weights = {"CALM": {}, "ROUGH": ROUGH, "LYING": LYING, "DISKS": DISKS, "LEAVING": LEAVING}[name]
+    weights = MIXES[name]
     committed = terms = 0
     for seed in range(100):
         chaos = Chaos(seed, **weights)

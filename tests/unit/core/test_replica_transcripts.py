@@ -400,6 +400,7 @@ def test_a_store_that_went_back_in_time_abstains_until_repaired() -> None:
     proof = world.nodes["B"].durable.record
     world.crash("B")
     world.nodes["B"].durable = image
+    world.checks.harmed(world.nodes["B"])
     world.start("B")
     world.carry_out(world.nodes["B"], world["B"].witnessed(proof.term, proof.high_water))
     assert world["B"].is_damaged
@@ -550,3 +551,45 @@ def test_votes_and_offers_that_are_lost_are_asked_again() -> None:
     world.settle()
     assert world.serving() == "C"
     assert Offer not in [type(message.body) for _, _, message in world.bag]
+
+
+def test_what_is_queued_is_not_durable() -> None:
+    world = founded("A")
+    for _ in range(4):
+        world.propose("A")
+    world.settle()
+    world.queue("A")
+    last = world["A"].log.last_position
+    world.carry_out(world.nodes["A"], world["A"].compact(2))  # a write, but not of the entry that is queued
+    world.settle()
+    assert (world["A"].commit_position, world["A"].is_idle) == (last - 1, False)
+    world.crash("A")
+    world.start("A")
+    assert not world["A"].is_damaged
+    world.call("A", "campaign")
+    world.settle()
+    assert world.serving() == "A"
+
+
+def test_what_a_primary_queued_and_did_not_flush_is_dropped_when_it_steps_down() -> None:
+    world = founded()
+    world.propose("A")
+    world.settle()
+    world.queue("A")
+    for one, other in ("BA", "CA", "AB", "AC"):
+        world.suspect(one, other)
+    world.call("C", "campaign")
+    world.settle(lost=lambda message: isinstance(message.body, Append))
+    assert (world["A"].role, world["C"].role) == (Role.FOLLOWER, Role.PRIMARY)
+    assert world["A"].log.last == world["B"].log.last
+    world.crash("C")
+    for one, other in ("AB", "BA"):
+        world.trust(one, other)
+    world.call("A", "campaign")
+    world.settle()
+    world.now_ns += 10**9
+    world.tick("A")
+    world.settle()
+    assert world.serving() == "A"
+    stored = [entry.position for entry in world.nodes["A"].durable.entries]
+    assert stored == list(range(1, len(stored) + 1))

@@ -1,0 +1,125 @@
+"""``python -m golemp2p_sim.compiled build/sim``: a copy of cores and simulator that mypyc has made C of; the same runs, twice as fast.
+
+    golemp2p, golemp2p_sim ──copy──> DIRECTORY ──mypyc, gcc: a minute──> extension modules ──play a case here and there──> equal hashes?
+
+    PYTHONPATH=build/sim golemp2p sim run everything --protocol shard --seeds 2000
+
+For many seeds, not for work on the code: the copy does not follow it. It is the same source, compiled as it is, and asked to prove
+that it plays the same. Needs mypy (whose compiler mypyc is), setuptools and a C compiler. Frozen dataclasses stay Python classes in
+compiled modules, marked so in the copy: as native ones they could not be pickled, so not sent to ``--jobs``.
+
+**Limit:** a call between compiled and interpreted code costs more than between two of a kind, so the whole path of an event is
+compiled or none of it: with the cores alone the copy is slower than the source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from golemp2p_sim.case import case_to_json
+from golemp2p_sim.run import run_case
+from golemp2p_sim.scenario import load
+from golemp2p_sim.units import S
+
+CORES = (
+    "beliefs", "catch_up", "configuration", "entry_check", "following", "gossip", "leading", "liveness", "log_heads", "members",
+    "membership", "probing", "progress", "replica", "replica_durable", "replica_log", "replica_source", "replica_state",
+    "suspicion", "voting",
+)  # fmt: skip
+SIMULATOR = (
+    "checkers/agreement", "checkers/ends", "checkers/linearizability", "checkers/once", "disk", "history", "host",
+    "model_worker", "network", "shard_copy", "shard_desk", "shard_image", "shard_node", "shard_wire", "toy", "toy_replica",
+    "toy_state", "trace", "workload", "world",
+)  # fmt: skip
+PROOF = (("everything", "shard", 3), ("everything", "toy", 4))
+"""Scenario, protocol, seed: played in both before the copy may be used."""
+BUILD_TIMEOUT_S, PROOF_TIMEOUT_S = 900, 120
+
+SETUP = """from mypyc.build import mypycify
+from setuptools import setup
+
+setup(name="compiled", packages=[], ext_modules=mypycify({modules!r}, opt_level="3"))
+"""
+
+
+VALUE = "@dataclass(frozen=True, slots=True"
+FUTURE = "from __future__ import annotations\n"
+
+
+def modules() -> list[str]:
+    """Paths within the copy."""
+    return [f"golemp2p/core/{name}.py" for name in CORES] + [f"golemp2p_sim/{name}.py" for name in SIMULATOR]
+
+
+def build(directory: Path) -> None:
+    """Copy and compile. ``directory`` is new."""
+    directory.mkdir(parents=True)
+    for name in ("golemp2p", "golemp2p_sim"):
+        source = importlib.import_module(name).__file__
+        assert source is not None, "a package of files"
+        shutil.copytree(Path(source).parent, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in modules():
+        source_text = (directory / path).read_text(encoding="utf-8")
+        marked = source_text.replace(VALUE, f"@mypyc_attr(native_class=False)\n{VALUE}")
+        marked = marked.replace(FUTURE, f"{FUTURE}\nfrom mypy_extensions import mypyc_attr\n", 1)
+        (directory / path).write_text(marked, encoding="utf-8")
+    (directory / "setup.py").write_text(SETUP.format(modules=modules()), encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=directory,
+        env=_environment(directory),
+        check=True,
+        timeout=BUILD_TIMEOUT_S,
+    )
+
+
+def prove(directory: Path) -> list[str]:
+    """The cases of ``PROOF`` that the copy plays otherwise."""
+    differing: list[str] = []
+    for name, subject, seed in PROOF:
+        case = load(name).changed(subject=subject, duration_ns=20 * S).case(seed)
+        there = subprocess.run(
+            [sys.executable, "-m", "golemp2p_sim"],
+            input=json.dumps(case_to_json(case)),
+            env=_environment(directory),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PROOF_TIMEOUT_S,
+        )
+        if there.stdout.strip() != run_case(case).trace_hash:
+            differing.append(f"{name} {subject} {seed}")
+    return differing
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(directory.resolve())}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m golemp2p_sim.compiled", description="Compile the simulator into DIRECTORY."
+    )
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="made anew; it must not be there yet")
+    directory: Path = parser.parse_args(arguments).directory
+    if directory.exists():
+        parser.error(f"{directory} is there already; remove it first")
+    build(directory)
+    differing = prove(directory)
+    if differing:
+        print(f"The copy plays {', '.join(differing)} otherwise: do not use it.", file=sys.stderr)
+        return 1
+    print(f"PYTHONPATH={directory} golemp2p sim run everything --protocol shard --seeds 2000")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

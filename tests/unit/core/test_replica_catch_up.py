@@ -1,0 +1,100 @@
+"""Stories of replicas that fetch what they lack: bases that are overtaken, disks that are damaged, sources that are slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from replica_world import LOGS, World, founded, key_of
+
+from golemp2p.core.replica_rules import Limits
+from golemp2p.model.messages_shard import Append, FetchedSegments, ShardMessage
+
+Item = tuple[bytes, bytes, ShardMessage]
+
+
+def never(item: Item) -> bool:
+    return False
+
+
+def run(world: World, *, keep: Callable[[Item], bool] = never, drop: Callable[[Item], bool] = never) -> list[Item]:
+    """Settle; what ``keep`` chooses is on a slow way, and returned."""
+    kept: list[Item] = []
+    for _ in range(3000):
+        busy = [name for name, node in world.nodes.items() if node.queue]
+        if busy:
+            world.sync(busy[0])
+            continue
+        if not world.bag:
+            return kept
+        item = world.bag.pop(0)
+        if keep(item):
+            kept.append(item)
+        elif not drop(item):
+            world.hand(*item)
+    raise AssertionError("messages never end")
+
+
+def has_entries(item: Item) -> bool:
+    return isinstance(item[2].body, Append) and bool(item[2].body.entries)
+
+
+def overtaken_base() -> tuple[World, list[Item]]:
+    """C has acknowledged up to 12, by appends that were slow; the last answer about the base at 10 is still on its way to C."""
+    world = founded(limits=Limits())
+    a, b, c = (key_of(name) for name in "ABC")
+    for _ in range(8):
+        world.propose("A")
+
+    def beyond(item: Item) -> bool:
+        body = item[2].body
+        return item[1] == b and isinstance(body, Append) and bool(body.entries) and body.previous_position >= 10
+
+    late = run(world, keep=lambda item: item[1] == c and has_entries(item), drop=beyond)
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.cut |= {(a, b), (b, a)}
+    world.now_ns += 10**9
+    world.tick("A")  # nobody answered: C is offered the base
+    end = world["A"].log.heads.base[LOGS[0]].hash
+    fetched = run(
+        world,
+        keep=lambda item: isinstance(item[2].body, FetchedSegments) and item[2].body.segments[-1].hash == end,
+    )
+    for item in late:
+        world.hand(*item)
+    run(world, keep=lambda item: item[1] == c)
+    assert (world["A"].log.base.position, world["A"].commit_position, world["C"].log.last_position) == (10, 12, 12)
+    return world, fetched
+
+
+def test_a_base_is_not_installed_over_what_was_acknowledged_after_it() -> None:
+    world, fetched = overtaken_base()
+    for item in fetched:
+        world.hand(*item)
+    run(world, drop=lambda item: item[0] == key_of("A"))
+    assert (world["C"].log.last_position, world["C"].commit_position) == (12, 10)
+    world.crash("A")
+    world.cut.clear()
+    for name in "BC":
+        world.suspect(name, "A")
+    for name in "BC":  # B lacks what is committed, and C knows it
+        world.call(name, "campaign")
+        run(world)
+    assert world.serving() == "C"
+    assert world["B"].log.last_hash == world["C"].log.last_hash
+
+
+def test_a_base_of_an_earlier_term_is_not_installed() -> None:
+    world, fetched = overtaken_base()
+    assert world["C"].next_due_ns() is not None
+    world.crash("A")
+    for name in "BC":
+        world.suspect(name, "A")
+    world.call("C", "campaign")
+    run(world)
+    assert world.serving() == "C"
+    for item in fetched:
+        world.hand(*item)
+    run(world)
+    assert "base-installed" not in [notice.name for name, notice in world.notices if dict(notice.fields).get("position")]
+    world.rest()
+    assert world["B"].log.last_hash == world["C"].log.last_hash
