@@ -334,7 +334,8 @@ class Leading:
             self._transfer = None
             self._refresh("")
         for member, progress in self.progress.items():
-            if progress.due_ns is not None and now_ns >= progress.due_ns:
+            due_ns = progress.due_ns
+            if due_ns is not None and now_ns >= due_ns:
                 progress.rewind()
                 progress.delay_ns = min(2 * progress.delay_ns, limits.retry_max_ns)
                 self._ship(member, progress, now_ns)
