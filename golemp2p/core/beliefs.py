@@ -70,6 +70,7 @@ class Beliefs:
         self._own = record.public_key
         self.excused: dict[bytes, int] = {}
         self._refuted_ns: int | None = None
+        self._corrected: dict[tuple[bytes, bytes], int] = {}
         self.record = authority.sign(record)
         self.members = Members(record.public_key, profile.members_max, profile.removals_max)
         self.members.put(self.record, Status.ALIVE, 0)
@@ -118,10 +119,13 @@ class Beliefs:
         self.gossip.add(record)
 
     def _apply_claim(self, claim: Claim, sender: bytes, now_ns: int, effects: list[Effect]) -> None:
-        """Only claims about the incarnation we hold count; an unknown higher one is fetched by the next comparison of lists."""
+        """Only claims about the incarnation we hold count; a higher one is fetched by the next comparison of lists. Those about
+        ourselves are refuted, or answered with the refutation that there is."""
         if claim.subject == self._own:
             if claim.incarnation == self.record.incarnation:
                 self._refute(sender, now_ns, effects)
+            elif claim.incarnation < self.record.incarnation and self.may_correct(sender, self._own, now_ns):
+                effects.append(Send(sender, GossipMessage((self.record,))))  # refuted already, and the sender has not heard it
             return
         member = self.members.get(claim.subject)
         if member is None or claim.incarnation != member.record.incarnation or not member.is_present:
@@ -183,6 +187,16 @@ class Beliefs:
         elif before is None and self.members.present_count == 2:  # the first other one: until now there was nobody to hear
             self.heard_any_ns = now_ns
         effects.append(MemberChanged(member, None if before is None else before.status))
+
+    def may_correct(self, peer: bytes, subject: bytes, now_ns: int) -> bool:
+        """Whether to tell ``peer`` now how it is about ``subject``: two that hold each other dead would do so at wire speed."""
+        before_ns = self._corrected.get((peer, subject))
+        if before_ns is not None and now_ns - before_ns < self._profile.refute_interval_ns:
+            return False
+        if len(self._corrected) >= self._profile.members_max:
+            self._corrected.clear()
+        self._corrected[peer, subject] = now_ns
+        return True
 
     def _refute(self, accuser: bytes, now_ns: int, effects: list[Effect]) -> None:
         if self._refuted_ns is not None and now_ns - self._refuted_ns < self._profile.refute_interval_ns:

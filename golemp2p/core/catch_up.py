@@ -9,7 +9,8 @@ newer base. A log that is there up to some index is continued from there if the 
 A base belongs to the term in which it was offered: the next term's primary offers its own. It is installed only over entries that
 conflict with it, since a replica that holds its position with its hash may have acknowledged what it has after it.
 
-The same machine re-fetches logs in which the disk was damaged; then the heads wanted are this replica's own.
+The same machine re-fetches logs in which the disk was damaged; then the heads wanted are those of this replica's own base, which
+stands still meanwhile. A log that was deleted after the base needs no repair: the base moves past its deletion.
 """
 
 from __future__ import annotations
@@ -116,11 +117,8 @@ class CatchUp:
         self._clear()
         self._source = source
         self._has_manifest = True
-        for log in state.damaged_logs:
-            head = state.log.heads.base.get(log)
-            if head is not None:
-                self._wanted[log] = head
-                self._queue.append(log)
+        self._wanted = {log: state.log.heads.base[log] for log in state.damaged_logs if log in state.log.heads.base}
+        self._queue.extend(self._wanted)
         state.persist(refetch=state.damaged_logs)
         self._have.update(dict.fromkeys(state.damaged_logs, (EMPTY_LOG, EMPTY_LOG)))
         self._ask_again(now_ns)
@@ -142,6 +140,8 @@ class CatchUp:
         return end
 
     def _here(self, log: Key) -> Head:
+        if log in self._state.damaged_logs:
+            return EMPTY_LOG
         return self._state.log.heads.head(log, at=self._state.log.commit) or EMPTY_LOG
 
     def page(self, source: bytes, page: ManifestPage, now_ns: int) -> None:
@@ -219,8 +219,8 @@ class CatchUp:
 
     def _ask_again(self, now_ns: int) -> None:
         """Ask for everything that is missing and not known to be under way."""
-        if self._base is None:  # a damaged log that was deleted meanwhile needs no repair
-            for log in [log for log in self._wanted if log not in self._state.log.heads.base]:
+        if self._base is None:
+            for log in [log for log in self._wanted if self._gone_at(log)]:
                 del self._wanted[log]
         pending = dict.fromkeys((*self._queue, *self._asked))
         self._queue = deque(log for log in pending if log in self._wanted)
@@ -229,6 +229,12 @@ class CatchUp:
             self._ask_manifest()
         self._ask_segments()
         self._due_ns = now_ns + self._delay_ns
+
+    def _gone_at(self, log: Key) -> int:
+        """Where ``log`` was deleted after the base, for good; 0 if it was not."""
+        state = self._state
+        position = state.log.heads.deletion(log)
+        return position if position is not None and position <= min(state.log.commit, state.durable_position) else 0
 
     def _ask_manifest(self) -> None:
         assert self._source is not None, "somebody to ask"
@@ -267,6 +273,7 @@ class CatchUp:
                 self._have.pop(log, None)
             state.check_repaired()
             state.persist(repaired=repaired)
+            state.compact(max(map(self._gone_at, repaired), default=0))
             return
         kept_position = state.log.commit
         state.install(base, wanted)

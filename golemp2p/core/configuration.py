@@ -54,12 +54,29 @@ def next_configuration(
     wanted = Configuration(tuple(voters), tuple(learners))
     if len(voters) not in VOTERS_COUNTS or len(learners) > LEARNERS_MAX:
         raise InvalidState(f"a shard has 1, 3 or 5 voters and up to {LEARNERS_MAX} learners")
-    is_repeated = len(set(wanted.members)) != len(voters) + len(learners)
-    if is_repeated or any(len({m.public_key for m in group}) != len(group) for group in (voters, learners)):
+    if _is_repeated(voters, learners):
         raise InvalidState("a node is named twice")  # but it may learn with a new store while its lost one still is a voter
     if not joint or sorted(voters) == sorted(current.voters):
         return wanted
     return Configuration(current.voters, wanted.learners, wanted.voters)
+
+
+def _is_repeated(voters: Sequence[Member], learners: Sequence[Member]) -> bool:
+    groups = (voters, learners)
+    is_shared = any(voter in learners for voter in voters)
+    return is_shared or any(len({member.public_key for member in group}) != len(group) for group in groups)
+
+
+def is_step(before: Configuration, after: Configuration) -> bool:
+    """Whether ``after`` may follow ``before`` in a log: other learners of the same voters, a joint configuration to other voters, or
+    what a joint one leads to."""
+    if before.is_joint:
+        return after == final_configuration(before)
+    voters = after.incoming or after.voters
+    is_sized = len(voters) in VOTERS_COUNTS and len(after.learners) <= LEARNERS_MAX and not _is_repeated(voters, after.learners)
+    if after.is_joint:
+        return is_sized and after.voters == before.voters and sorted(voters) != sorted(before.voters)
+    return is_sized and sorted(voters) == sorted(before.voters)
 
 
 def final_configuration(joint: Configuration) -> Configuration:

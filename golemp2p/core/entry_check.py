@@ -3,12 +3,13 @@
 hash       H(position, term, hash of the entry before, author, content)
 term       that of the entry before; or a higher one, if the entry is the election (or the forced branch) that opens it
 author     the primary which that election names; signature by it
-content    an election has the votes of a quorum of the configuration in force; a segment or a deletion continues its log
+content    an election has the votes of a quorum of the configuration in force; a configuration is one step from it (S8); a segment
+           or a deletion continues its log
 """
 
 from __future__ import annotations
 
-from golemp2p.core.configuration import is_quorum
+from golemp2p.core.configuration import is_quorum, is_step
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Rules
@@ -33,6 +34,10 @@ def violation(entry: Entry, log: ReplicaLog, notary: Notary, rules: Rules) -> st
         return "author"
     if rules.verify_signature and not _is_signed(entry, log.configuration_at(before), notary):
         return "signature"
+    content = entry.content
+    is_free = content.__class__ is not Configuration or is_step(log.configuration_at(before), content)
+    if not is_free and rules.joint_consensus and rules.configuration_step_check:
+        return "configuration"
     if not log.heads.extends(entry.content, at=before):
         return "log"
     return None

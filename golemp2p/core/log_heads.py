@@ -28,6 +28,10 @@ class LogHeads:
                 return head
         return self.base.get(log)
 
+    def deletion(self, log: Key) -> int | None:
+        """Position of the first entry after the base that deleted ``log``."""
+        return next((position for position, head in self._overlay.get(log, ()) if head is None), None)
+
     def extends(self, content: Content, *, at: int | None = None) -> bool:
         """Whether ``content`` continues its log as of position ``at``."""
         if content.__class__ is LogSegment:

@@ -126,7 +126,7 @@ class Membership:
         if member is None:
             return self._receive_from_stranger(sender, message, now_ns)
         self._beliefs.hear(sender, now_ns, effects)
-        if member.status is Status.DEAD:  # who speaks and is dead here does not know it yet
+        if member.status is Status.DEAD and self._beliefs.may_correct(sender, sender, now_ns):  # it does not know it yet
             claim = Claim(sender, member.record.incarnation, Status.DEAD, self._own)
             effects.append(Send(sender, msg.Gossip((claim,))))
         match message:

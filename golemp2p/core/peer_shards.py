@@ -262,7 +262,7 @@ class PeerShards:
         self._succession.put_off(shard, self._rank(shard), now_ns)
         is_alone = self.voters(shard) == (self.me.public_key,)
         if self._may_campaign() or is_alone:
-            self._drive(shard, replica.campaign(now_ns) if replica.can_vote else replica.resign(), now_ns)
+            self._drive(shard, replica.campaign(now_ns) if replica.may_campaign else replica.resign(), now_ns)
 
     # -- the end of every call
 
@@ -282,7 +282,7 @@ class PeerShards:
         if replica.role is Role.PRIMARY or (replica.primary is not None and replica.primary not in self._suspected):
             self._succession.led(shard)
             self._has_led[shard] = None
-        elif self._has_vote(configuration):
+        elif replica.may_campaign or self._has_vote(configuration):
             is_alone = configuration.voters == (self.me,)
             is_new = shard not in self._has_led and not is_alone
             self._succession.unled(shard, self._rank(shard), now_ns, is_new=is_new)

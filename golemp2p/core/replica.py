@@ -121,7 +121,7 @@ class Replica:
         if state.leading is not None:
             state.leading.advance(now_ns)
         if state.log.base.branch != state.log.branch:
-            self._compact(state.log.branch_position())  # newcomers to a branch start from a base of that branch
+            state.compact(state.log.branch_position())  # newcomers to a branch start from a base of that branch
         return self._taken()
 
     def campaign(self, now_ns: int) -> list[Effect]:
@@ -195,7 +195,7 @@ class Replica:
 
     def compact(self, position: int) -> list[Effect]:
         """Keep of the entries up to ``position`` (at most the commit position) only the heads of the logs."""
-        self._compact(min(position, self._state.log.commit, self._state.durable_position))
+        self._state.compact(position)
         return self._taken()
 
     def forget(self) -> list[Effect]:
@@ -316,9 +316,9 @@ class Replica:
         return self._state.damaged
 
     @property
-    def can_vote(self) -> bool:
-        """Whether it is an elector that holds all it ever acknowledged."""
-        return self._state.is_elector and not self._state.abstains
+    def may_campaign(self) -> bool:
+        """Whether it is an elector, or one that is leaving, and holds all it ever acknowledged."""
+        return self._voting.may_campaign()
 
     @property
     def wants_repair(self) -> bool:
@@ -338,13 +338,15 @@ class Replica:
 
     @property
     def is_removed(self) -> bool:
-        """Whether a committed configuration has no place for this replica, which had one in one it held before (a newcomer may
-        hold older ones than the one that names it); or a quorum of the others told it so when it campaigned."""
-        log = self._state.log
-        if self._state.outcast:
+        """Whether a committed configuration has no place for this replica, which was a member before; or a quorum of the others told it
+        so when it campaigned."""
+        state = self._state
+        if state.outcast:
             return True
-        is_last = not log.is_blank and log.configuration_position <= log.commit and not self._is_in(log.configuration)
-        return is_last and any(map(self._is_in, log.configurations))
+        log = state.log
+        configuration = log.configuration
+        is_known = not log.is_blank and log.configuration_position <= log.commit
+        return is_known and state.has_belonged() and state.known_as(configuration, state.me) not in configuration.members
 
     @property
     def commit_position(self) -> int:
@@ -372,18 +374,9 @@ class Replica:
 
     # -- inside
 
-    def _is_in(self, configuration: Configuration) -> bool:
-        return self._state.known_as(configuration, self._state.me) in configuration.members
-
     def _taken(self) -> list[Effect]:
         effects, self._state.effects = self._state.effects, []
         return effects
-
-    def _compact(self, position: int) -> None:
-        state = self._state
-        if state.log.base.position < position <= min(state.log.commit, state.durable_position):
-            base, changed = state.log.compact(position)
-            state.persist(base=base, heads=tuple(changed.items()))
 
     def _serving(self) -> Leading:
         leading = self._state.leading

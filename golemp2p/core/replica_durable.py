@@ -19,7 +19,7 @@ FRESH = ReplicaRecord(0, None, 0, (0, 0))
 @dataclass(slots=True)
 class ReplicaDurable:
     """``history``: per log, its segments up to the base. ``staged``: segments fetched for a base that is not complete yet.
-    ``damaged_logs``: logs in which storage found damage; their segments are replaced from peers."""
+    ``damaged_logs``: logs in which storage found damage; their segments are replaced from peers, and given to nobody."""
 
     record: ReplicaRecord = FRESH
     base: Base = BLANK_BASE
@@ -69,7 +69,7 @@ class ReplicaDurable:
 
     def read_for(self, request: ReadSegments) -> list[LogSegment]:
         """What to answer to ``request``."""
-        if request.position not in (0, self.base.position):
+        if request.position not in (0, self.base.position) or request.log in self.damaged_logs:
             return []
         segments = self.history.get(request.log, []) if request.position else self.read(request.log)
         return [s for s in segments if request.first < s.first + s.count and s.first < request.tail]
@@ -100,7 +100,7 @@ class ReplicaDurable:
             assert (end.first + end.count, end.hash) == head, "a log ends where the manifest says"
         self.base, self.history = write.base, history
         self.heads = {log: head for log, head in write.heads if head is not None}
-        self.entries, self.staged = [], {}
+        self.entries, self.staged, self.damaged_logs = [], {}, ()
 
     def _compact(self, base: Base, heads: tuple[tuple[Key, Head | None], ...]) -> None:
         count = base.position - self.base.position

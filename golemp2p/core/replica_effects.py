@@ -9,12 +9,14 @@ from golemp2p.model.replication import Base, Entry, Head, LogSegment, Member
 
 @light_dataclass(frozen=True, slots=True)
 class ReplicaRecord:
-    """Durable facts of a replica. ``high_water``: (term, position) of the last entry this replica may have acknowledged."""
+    """Durable facts of a replica. ``high_water``: (term, position) of the last entry this replica may have acknowledged.
+    ``belonged``: it has held a configuration with a place for itself, since it was last forgotten."""
 
     term: int
     voted_for: Member | None
     commit: int
     high_water: tuple[int, int]
+    belonged: bool = False
 
 
 @light_dataclass(frozen=True, slots=True)

@@ -65,14 +65,13 @@ class ReplicaLog:
         return self.last_term, self.last_position
 
     @property
-    def configurations(self) -> list[Configuration]:
-        """As of the base, and all after it, oldest first."""
-        return [configuration for _, configuration in self._configurations]
-
-    @property
     def configuration_before(self) -> Configuration:
         """The one before the newest, or the newest if none is known before it."""
         return self._configurations[-2][1] if len(self._configurations) > 1 else self._configurations[-1][1]
+
+    def configurations(self) -> list[Configuration]:
+        """The one in force at the base, and all after it."""
+        return [configuration for _, configuration in self._configurations]
 
     def configuration_at(self, position: int) -> Configuration:
         if position >= self.configuration_position:

@@ -23,6 +23,7 @@ class Rules:
     serve_after_election_commit: bool = True  # S7
     new_term_after_restart: bool = True  # S7
     joint_consensus: bool = True  # S8
+    configuration_step_check: bool = True  # S8
     learner_before_voter: bool = True  # S8
     record_outlives_removal: bool = True  # S9
     store_id_identity: bool = True  # S9

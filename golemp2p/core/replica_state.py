@@ -45,6 +45,7 @@ class ReplicaState:
     __slots__ = (
         "_pending",
         "_token",
+        "belonged",
         "branch_heard",
         "campaign",
         "damaged",
@@ -88,6 +89,7 @@ class ReplicaState:
         self.term = durable.record.term
         self.voted_for = durable.record.voted_for
         self.high_water = durable.record.high_water
+        self.belonged = durable.record.belonged
         self.damaged_logs = durable.damaged_logs
         self.damaged = log.last < self.high_water or bool(self.damaged_logs)
         self.durable_position = self.written_position = log.last_position
@@ -118,11 +120,12 @@ class ReplicaState:
     def persist(self, then: Sequence[Send] = (), **parts: Any) -> int:
         """Make ``parts`` (fields of ``ReplicaWrite``) durable together with the record, then send ``then``. Returns the token."""
         self._token += 1
+        self.belonged = self.has_belonged() and not parts.get("is_forgotten", False)
         if "entries" in parts:
             self.written_position = parts["entries"][-1].position
         last = self.log.term_at(self.written_position), self.written_position
         high_water = max(self.high_water, last) if self.damaged else last
-        record = ReplicaRecord(self.term, self.voted_for, self.log.commit, high_water)
+        record = ReplicaRecord(self.term, self.voted_for, self.log.commit, high_water, self.belonged)
         self.high_water = high_water
         self._pending.append((self._token, self.written_position))
         self.effects.append(Persist(ReplicaWrite(self.shard, record, **parts), self._token, tuple(then)))
@@ -145,9 +148,18 @@ class ReplicaState:
     def install(self, base: Base, heads: Mapping[Key, Head]) -> None:
         """Start over from ``base``, which the next write holds; nothing of it is durable yet."""
         self.log.install(base, heads)
+        self.damaged_logs = ()
         self.durable_position = 0
         self.written_position = base.position
         self._pending = deque((token, 0) for token, _ in self._pending)
+
+    def compact(self, position: int) -> None:
+        """Keep of the entries up to ``position``, as far as they are committed and durable, only the heads of the logs. Not while
+        segments are damaged: they are fetched up to where the base says that their logs end."""
+        position = min(position, self.log.commit, self.durable_position)
+        if self.log.base.position < position and not self.damaged_logs:
+            base, changed = self.log.compact(position)
+            self.persist(base=base, heads=tuple(changed.items()))
 
     def commit(self, position: int) -> None:
         """Everything up to ``position`` is committed, as far as this replica has it."""
@@ -200,6 +212,10 @@ class ReplicaState:
     @property
     def is_elector(self) -> bool:
         return self.known_as(self.log.configuration, self.me) in self.log.configuration.electors
+
+    def has_belonged(self) -> bool:
+        """Whether it was a member once, as far as it knows: a newcomer comes by bases and entries that are older than its joining."""
+        return self.belonged or any(self.known_as(step, self.me) in step.members for step in self.log.configurations())
 
     def has_live_majority(self) -> bool:
         """Whether a quorum of the configuration is not suspected by this node."""

@@ -8,7 +8,7 @@
                  | nobody left to ask: Locate (the DHT has the shard's newest certificate)
 
 A cached primary is a hint with a term: a newer term wins, an older or equal one never replaces it. A hint that turned out wrong is
-dropped; its term is remembered if that primary ever answered, so that stale hints do not come back. All attempts carry one
+dropped; the term of the last primary that ever answered is remembered, so that stale hints do not come back. All attempts carry one
 idempotency key, so that a failover in the middle shows only as latency, and an answer that was lost is given again.
 """
 
@@ -86,11 +86,12 @@ class _Request:
 
 @dataclass(slots=True)
 class _Hint:
-    """``confirmed``: this primary has answered a request. A liar's invented term is not, and is forgotten with its primary."""
+    """``confirmed_term``: of the newest primary that has answered a request; 0 for none. A liar's invented term is not confirmed, and
+    is forgotten with its primary."""
 
     term: int
     primary: bytes | None
-    confirmed: bool = False
+    confirmed_term: int = 0
 
 
 class Requests:
@@ -164,7 +165,7 @@ class Requests:
                 del self._requests[number]
                 hint = self._hints.get(request.shard)
                 if hint is not None and hint.primary == sender:
-                    hint.confirmed = True
+                    hint.confirmed_term = hint.term
                 return [Answered(number, payload, request.attempts)]
             case NotPrimary():
                 return self._on_redirect(sender, message, now_ns)
@@ -212,16 +213,21 @@ class Requests:
         hint = self._hints.get(shard)
         if hint is None or hint.primary != peer:
             return
-        if hint.confirmed:
-            hint.primary = None
+        if hint.confirmed_term:
+            hint.term, hint.primary = hint.confirmed_term, None
         else:
             del self._hints[shard]
 
     def _learn(self, shard: int, term: int, primary: bytes | None) -> bool:
-        """A newer term wins; in the same term knowing wins over not knowing. Whether anything was learned."""
-        hint = self._hints.pop(shard, None)
-        news = hint is None or term > hint.term or (term == hint.term and hint.primary is None and primary is not None)
-        self._hints[shard] = _Hint(term, primary) if hint is None or news else hint
+        """A newer term wins; in the same term knowing wins over not knowing. Who names nobody teaches nothing: a term is believed
+        only together with a primary that can be asked. Whether anything was learned."""
+        if primary is None:
+            return False
+        hint = self._hints.pop(shard, _Hint(0, None))
+        news = term > hint.term or (term == hint.term and hint.primary is None)
+        if news:
+            hint.term, hint.primary = term, primary
+        self._hints[shard] = hint
         while len(self._hints) > self._profile.cache_max:
             del self._hints[next(iter(self._hints))]
         return news

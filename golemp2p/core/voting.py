@@ -44,20 +44,20 @@ class Voting:
     def campaign(self, now_ns: int, *, hand_over: bool = False) -> None:
         """Try to become primary. Does nothing where that cannot be right: damaged, no elector, primary already."""
         state = self._state
-        if state.abstains or not self._may_campaign() or state.role is Role.PRIMARY:
+        if not self.may_campaign() or state.role is Role.PRIMARY:
             state.notice("campaign-refused", damaged=state.damaged)
             return
         state.step_down("campaign")
         alone = is_quorum(state.log.configuration, [self._self()])
         self._start(now_ns, trial=not (alone or hand_over), hand_over=hand_over)
 
-    def _may_campaign(self) -> bool:
-        """An elector; or one that is being removed, as long as it does not know the removal committed: it may be the only one whose
-        log is up to date (thesis, 4.2.2)."""
+    def may_campaign(self) -> bool:
+        """Not while it is damaged. An elector may; or one that is leaving, as long as it does not know that its leaving is committed:
+        it may be the only one whose log is up to date (thesis, 4.2.2)."""
         state = self._state
         log = state.log
         is_leaving = log.configuration_position > log.commit and state.me in log.configuration_before.electors
-        return state.is_elector or is_leaving
+        return (state.is_elector or is_leaving) and not state.abstains
 
     def _self(self) -> Member:
         return self._state.known_as(self._state.log.configuration, self._state.me)

@@ -8,8 +8,10 @@ For many seeds, not for work on the code: the copy does not follow it. It is the
 that it plays the same. Needs mypy (whose compiler mypyc is), setuptools and a C compiler. Frozen dataclasses stay Python classes in
 compiled modules, marked so in the copy: as native ones they could not be pickled, so not sent to ``--jobs``.
 
-**Limit:** a call between compiled and interpreted code costs more than between two of a kind, so the whole path of an event is
-compiled or none of it: with the cores alone the copy is slower than the source.
+**Limits:** where mypy goes on believing that an attribute is not ``None`` after a call that made it so, the copy raises ``TypeError``
+and the run ends with "nothing-raises": test a local variable instead. And a call between compiled and interpreted code costs more
+than between two of a kind, so the whole path of an event is compiled or none of it: with the cores alone the copy is slower than
+the source. The composed node (``mesh*.py``, ``core/peer*.py``) is not compiled yet.
 """
 
 from __future__ import annotations

@@ -175,11 +175,19 @@ class MeshNode:
     # -- effects of the peer --------------------------------------------------------------------------------------------------
 
     def _carry_out(self, effects: Sequence[Any], now_ns: int) -> None:
+        """Writes and messages first: what the others lead to (a commit may have a worker call another) must come after them."""
+        others = []
         for effect in effects:
             kind = effect.__class__
-            if kind is Send or kind is Persist:
-                (self._writes if kind is Persist else self._out).append(effect)
-                continue
+            if kind is Persist:
+                self._writes.append(effect)
+                if effect.write.is_install:
+                    self._rebuilding[effect.token] = effect.write.shard
+            elif kind is Send:
+                self._out.append(effect)
+            else:
+                others.append(effect)
+        for effect in others:
             match effect:
                 case Committed(shard, entries):
                     if shard not in self._peer.shards:
@@ -204,8 +212,8 @@ class MeshNode:
                 case ReadSegments():
                     self._read(effect)
                 case Installed(shard, _):
-                    self._copy(shard).stale = True
-                    self._rebuilding[self._writes[-1].token] = shard
+                    if shard in self._peer.shards:
+                        self._copy(shard).stale = True
                     self._out.append(Step("installed"))
                 case MembersKnown(records):
                     self._known = records

@@ -18,8 +18,6 @@ from golemp2p_sim.shard_node import ShardNode, member_of
 from golemp2p_sim.shard_wire import describe, message_bytes
 from golemp2p_sim.units import duration_ns
 
-SURVIVES = frozenset(KINDS) - {"sync-dropped", "store-restored", "destroyed", "leave"}
-
 
 class Shards:
     """The subject. Shard s lives on nodes s, s+1, ...; ``replicas`` of them, 3 or 5; ``shards`` 0: one per node, at most 64.
@@ -28,18 +26,17 @@ class Shards:
     each shard, and loses no data. ``batch``: entries that go in one append."""
 
     name = "shard"
-    survives: frozenset[str]
+    survives = frozenset(KINDS) - {"sync-dropped", "store-restored", "destroyed", "leave"}
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "campaigns", "voted", "learner-added", "voters-change")
 
     def __init__(
         self, nodes: int, *, replicas: int = 3, shards: int = 0, shuffle: str = "", batch: int = 256, rules: Rules | None = None
     ) -> None:
+        self._made_of = (nodes, replicas, shards, shuffle, batch)
         self.rules, self.limits = rules or Rules(), Limits(append_entries_max=batch)
         self._nodes = nodes
-        self._made_with: dict[str, Any] = {"replicas": replicas, "shards": shards, "shuffle": shuffle, "batch": batch}
         self._indexes: dict[bytes, int] = {}
         self.shuffle_ns = duration_ns(shuffle) if shuffle else 0
-        self.survives = SURVIVES - {"store-lost", "bit-rot"} if shuffle else SURVIVES
         size = min(replicas, nodes)
         size -= 1 - size % 2  # an even group survives no more than the odd one below it
         count = shards or min(nodes, 64)
@@ -47,6 +44,7 @@ class Shards:
         self._birth = {shard: tuple(member_of(node) for node in group) for shard, group in enumerate(self._groups)}
         if self.shuffle_ns:
             self._groups = [tuple(range(nodes))] * count
+            self.survives = Shards.survives - {"store-lost", "bit-rot"}
 
     @staticmethod
     def rule_names() -> tuple[str, ...]:
@@ -54,7 +52,9 @@ class Shards:
 
     def without(self, rule: str) -> Shards:
         """The same with one rule off."""
-        return Shards(self._nodes, **self._made_with, rules=replace(self.rules, **{rule: False}))
+        nodes, replicas, shards, shuffle, batch = self._made_of
+        rules = replace(self.rules, **{rule: False})
+        return Shards(nodes, replicas=replicas, shards=shards, shuffle=shuffle, batch=batch, rules=rules)
 
     def index_of(self, keys: Sequence[bytes]) -> Mapping[bytes, int]:
         """The index of each node by key: one table for all of them."""

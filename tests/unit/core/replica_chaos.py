@@ -12,6 +12,7 @@ from typing import Any
 from replica_checks import Violation
 from replica_world import LOGS, FakeNotary, World, founded, key_of, make_segment
 
+from golemp2p.core.replica import Role
 from golemp2p.core.replica_rules import Rules
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import Append
@@ -42,6 +43,8 @@ WEIGHTS = {
     "forget": 2,
     "lose_disk": 0.4,
     "damage": 0.4,
+    "rot": 0.4,
+    "repair": 3,
     "tamper": 0,
 }
 
@@ -196,6 +199,21 @@ class Chaos:
     def damage(self) -> None:
         self.break_disk(lambda name: self.world.damage(name, self.random.randrange(3)))
 
+    def rot(self) -> None:
+        def act(name: str) -> None:
+            history = self.world.nodes[name].durable.history
+            logs = [log for log in LOGS if history.get(log)]
+            if logs:
+                log = self.random.choice(logs)
+                self.world.damage_log(name, log, self.random.randrange(len(history[log])))
+
+        self.break_disk(act)
+
+    def repair(self) -> None:
+        """What a node does for its damaged logs, though it may ask the wrong one."""
+        damaged = [name for name in self.running() if self.world[name].wants_repair]
+        self.any(damaged, lambda name: self.world.call(name, "repair", key_of(self.random.choice(self.names))))
+
     def break_disk(self, act: Callable[[str], None]) -> None:
         """Aimed half of the time: then the node is back at once, the primary dies, and somebody wants to succeed it."""
         if not self.whole():
@@ -281,7 +299,7 @@ class Chaos:
         appends = [item for item in self.world.bag if isinstance(item[2].body, Append) and item[2].body.entries]
         if appends:
             sender, receiver, message = self.random.choice(appends)
-            forge = self.random.choice((self.forged_segment, self.broken_chain, self.rewritten_history))
+            forge = self.random.choice((self.forged_segment, self.broken_chain, self.rewritten_history, self.usurped_group))
             body = forge(message.body, receiver)
             if body is not None:
                 self.world.hand(sender, receiver, replace(message, body=body))
@@ -300,6 +318,14 @@ class Chaos:
     def broken_chain(self, body: Append, receiver: bytes) -> Append:
         entry = body.entries[-1]
         return replace(body, entries=(*body.entries[:-1], self.signed(entry, NoOp(), bytes(32))))
+
+    def usurped_group(self, body: Append, receiver: bytes) -> Append:
+        """The group is to be of the author and one other from now on."""
+        entry = body.entries[-1]
+        others = [node.member for node in self.world.nodes.values() if node.key in (entry.author, receiver)]
+        return replace(
+            body, entries=(*body.entries[:-1], self.signed(entry, Configuration(tuple(others)), entry.previous_hash))
+        )
 
     def rewritten_history(self, body: Append, receiver: bytes) -> Append | None:
         """A later primary's election, properly voted for, in the place of something committed."""
@@ -343,6 +369,7 @@ class Chaos:
                     world.trust(one, other)
         for _ in range(400):
             world.settle()
+            self.repair()
             if not self.is_agreed():
                 self.push()
             elif all(world[name].is_idle for name in self.members()):
@@ -360,7 +387,7 @@ class Chaos:
         if primary is not None:
             if world[primary].log.commit == world[primary].log.last_position:
                 world.propose(primary)
-        elif all(world[name].next_due_ns() is None for name in self.names):
+        elif all(world[name].role is Role.FOLLOWER and world[name]._state.campaign is None for name in self.names):
             ranked = sorted(self.names, key=lambda name: world[name].log.last, reverse=True)
             world.call(ranked[self.campaigns % len(ranked)], "campaign")
             self.campaigns += 1

@@ -81,7 +81,7 @@ class ReplicaChecks:
             said = max(position, body.position) if term == send.message.term else body.position
             self.acknowledged[node.key] = send.message.term, said
             if not body.damaged and node.replica is not None:
-                demand(node.replica.log.last >= node.must_reach, "acknowledged while damaged")
+                demand(node.is_whole, "acknowledged while damaged")
             return
         else:
             return
@@ -89,7 +89,7 @@ class ReplicaChecks:
         is_durable = (record.term, record.voted_for and record.voted_for.public_key) == (term, candidate)
         demand(is_durable or record.term > term, "voted before it was durable")
         if node.replica is not None:
-            demand(node.replica.log.last >= node.must_reach, "voted while damaged")
+            demand(node.is_whole, "voted while damaged")
 
     # -- writes
 
@@ -117,12 +117,12 @@ class ReplicaChecks:
             self.is_forced = True
         else:
             demand(notary.is_entry_signed(entry.hash, entry.signature, entry.author), "signature")
+        if isinstance(content, Configuration):
+            self.configuration(node, entry, log.configuration_at(entry.position - 1))
         known = self.entries.setdefault((entry.term, entry.position), entry)
         demand(known.hash == entry.hash, "two entries of one term at one position")
         if isinstance(content, Election | Branch):
             self.opened[entry.term] = entry.position, entry.hash
-        if isinstance(content, Configuration):
-            self.configuration(node, entry, log.configuration_at(entry.position - 1))
 
     def configuration(self, node: Any, entry: Any, before: Configuration) -> None:
         now = entry.content

@@ -7,6 +7,7 @@ Infidelities: one shard; signatures are keyed hashes; a write is synced at once 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -94,9 +95,20 @@ class Node:
     @property
     def is_damaged(self) -> bool:
         """Whether the disk holds less than it once did. Repairs count when they are synced."""
+        if self.durable.damaged_logs:
+            return True
         entries, base = self.durable.entries, self.durable.base
         last = (entries[-1].term, entries[-1].position) if entries else (base.term, base.position)
         return last < self.durable.record.high_water
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the running replica may be counted: it holds, or is about to write, all it ever said it holds."""
+        assert self.replica is not None
+        is_repaired = not self.durable.damaged_logs or any(
+            set(self.durable.damaged_logs) <= set(p.write.repaired) or p.write.is_install for p in self.queue
+        )
+        return is_repaired and self.replica.log.last >= self.must_reach
 
     @property
     def member(self) -> Member:
@@ -160,6 +172,17 @@ class World:
         self.checks.harmed(node)
         node.is_harmed = True
         del node.durable.entries[keep:]
+
+    def damage_log(self, name: str, log: Key, place: int) -> None:
+        """The crashed node finds a segment of ``log`` damaged that is older than the entries it keeps."""
+        node = self.nodes[name]
+        assert node.replica is None
+        node.must_reach = max(node.must_reach, node.durable.record.high_water)
+        self.checks.harmed(node)
+        node.is_harmed = True
+        segments = node.durable.history[log]
+        segments[place] = replace(segments[place], data=b"rotten")
+        node.durable.damaged_logs = tuple(sorted({*node.durable.damaged_logs, log}))
 
     # -- steps
 

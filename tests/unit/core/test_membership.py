@@ -107,6 +107,19 @@ def test_traffic_is_evidence_but_not_for_ever():
     assert statuses(member)[PEER] is Status.DEAD
 
 
+def test_two_that_hold_each_other_dead_do_not_argue_at_wire_speed():
+    world = World(1)
+    one, other = mesh(world, 2)
+    for node, subject in ((one, other), (other, one)):
+        node._beliefs.bury(subject.record.public_key, Claim(subject.record.public_key, 0, Status.DEAD, b""), 0, [])
+        node._beliefs.record = replace(node.record, incarnation=7)  # refuted long ago; the other has not heard it
+    world.settle(one.record.public_key, [Send(other.record.public_key, msg.Gossip(()))])
+    world.run(2 * S)
+    assert statuses(one)[other.record.public_key] is Status.ALIVE
+    assert statuses(other)[one.record.public_key] is Status.ALIVE
+    assert world.sent["Gossip"] < 40
+
+
 def test_an_accusation_is_refuted_under_a_higher_incarnation_and_only_once_at_a_time():
     member = node(1, 2)
     claim = Claim(ME, member.record.incarnation, Status.SUSPECT, THIRD)

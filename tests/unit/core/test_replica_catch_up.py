@@ -98,3 +98,63 @@ def test_a_base_of_an_earlier_term_is_not_installed() -> None:
     assert "base-installed" not in [notice.name for name, notice in world.notices if dict(notice.fields).get("position")]
     world.rest()
     assert world["B"].log.last_hash == world["C"].log.last_hash
+
+
+def with_rotten_log() -> World:
+    """B, whose base and log are as A's, finds its segments of a log damaged."""
+    world = founded()
+    for _ in range(4):
+        world.propose("A", LOGS[0])
+        world.settle()
+    for name in "ABC":
+        world.carry_out(world.nodes[name], world[name].compact(world[name].commit_position - 1))
+    world.settle()
+    world.crash("B")
+    world.damage_log("B", LOGS[0], 0)
+    world.start("B")
+    return world
+
+
+def test_what_is_compacted_while_a_log_is_repaired_is_not_lost() -> None:
+    world = with_rotten_log()
+    world.call("B", "repair", key_of("A"))
+    slow = world.bag.copy()
+    world.bag.clear()
+    for log in (LOGS[0], LOGS[0], LOGS[0], LOGS[1]):
+        world.propose("A", log)
+        world.settle()
+    base = world["B"].log.base
+    world.carry_out(world.nodes["B"], world["B"].compact(world["B"].commit_position))
+    assert world["B"].log.base == base  # it stands still until the log is whole again
+    world.bag += slow
+    world.rest()
+    assert not world["B"].is_damaged
+    assert world.nodes["B"].durable.read(LOGS[0]) == world.nodes["A"].durable.read(LOGS[0])
+    world.carry_out(world.nodes["B"], world["B"].compact(world["B"].commit_position))
+    assert world["B"].log.base.position > base.position
+
+
+def test_a_damaged_log_that_was_deleted_needs_no_repair() -> None:
+    world = with_rotten_log()
+    world["A"].delete(LOGS[0])
+    world.call("A", "flush")
+    world.rest()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.call("B", "repair", key_of("A"))  # which has nothing of it any more
+    world.rest()
+    assert not world["B"].is_damaged
+    assert LOGS[0] not in world["B"].log.heads.base
+
+
+def test_a_damaged_log_is_fetched_anew_with_the_base_that_a_replica_lacks() -> None:
+    world = with_rotten_log()
+    world.cut |= {(key_of("A"), key_of("B"))}
+    for _ in range(3):
+        world.propose("A", LOGS[0])
+        world.settle()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.cut.clear()
+    world.trust("A", "B")
+    world.rest()
+    assert not world["B"].is_damaged
+    assert world.nodes["B"].durable.read(LOGS[0]) == world.nodes["A"].durable.read(LOGS[0])

@@ -27,9 +27,22 @@ ROUGH = {
 }
 LYING = {**ROUGH, "tamper": 3}
 DISKS = {**ROUGH, "lose_disk": 30, "damage": 30}
+ROTTEN = {
+    "propose": 30,
+    "delete": 4,
+    "compact": 20,
+    "rot": 20,
+    "repair": 15,
+    "restart": 15,
+    "crash": 1,
+    "suspect": 1,
+    "delay": 8,
+    "lag": 4,
+    "release": 6,
+}
 LEAVING = {"change": 40, "forget": 60, "tick": 40, "propose": 6, "deliver": 160, "sync": 80}
 SLOW = {"deliver": 150, "sync": 90, "propose": 40, "delay": 12, "lag": 6, "release": 10}
-MIXES = {"CALM": {}, "ROUGH": ROUGH, "LYING": LYING, "DISKS": DISKS, "LEAVING": LEAVING, "SLOW": SLOW}
+MIXES = {"CALM": {}, "ROUGH": ROUGH, "LYING": LYING, "DISKS": DISKS, "LEAVING": LEAVING, "SLOW": SLOW, "ROTTEN": ROTTEN}
 
 SEEDS_MAX = 150
 """Within so many runs every mutant must have been noticed."""
@@ -47,6 +60,7 @@ NOTICED_BY = {
     "serve_after_election_commit": ("serves before its election is committed", ROUGH),
     "new_term_after_restart": ("two primaries in a term", ROUGH),
     "joint_consensus": ("voters changed at once", ROUGH),
+    "configuration_step_check": ("voters changed at once", LYING),
     "learner_before_voter": ("a voter that had not caught up", ROUGH),
     "record_outlives_removal": ("while damaged", LEAVING),
     "store_id_identity": ("a committed entry is lost", DISKS),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from replica_world import founded
+from replica_world import World, founded
 
 from golemp2p.core.replica_effects import ReplicaRecord
-from golemp2p.model.messages_shard import TakeOver
+from golemp2p.model.messages_shard import Append, ShardMessage, TakeOver
+from golemp2p.model.replication import Configuration
 
 
 def test_a_newcomer_that_knows_a_higher_term_is_led_after_a_new_election() -> None:
@@ -38,3 +39,69 @@ def test_a_hand_over_from_an_old_term_is_refused_aloud() -> None:
     world.call("A", "campaign")
     world.settle()
     assert (world.serving(), world["A"].term) == ("A", 6)
+
+
+def catching_up() -> World:
+    """D joins; A's base is older than the configuration that has a place for D."""
+    world = founded(others="D")
+    for _ in range(3):
+        world.propose("A")
+        world.settle()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.settle()
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    return world
+
+
+def test_a_newcomer_that_knows_older_members_only_was_not_removed() -> None:
+    world = catching_up()
+    world.settle(lost=lambda message: isinstance(message.body, Append))
+    assert world["D"].configuration == Configuration(tuple(world.members("ABC")))
+    assert not world["D"].is_removed
+    world.rest()
+    assert world["D"].configuration.learners == tuple(world.members("D"))
+
+
+def test_who_was_a_member_knows_that_it_was_removed_also_from_a_base_and_after_a_restart() -> None:
+    world = catching_up()
+    world.rest()
+    world.cut |= {(world.nodes["A"].key, world.nodes["D"].key)}
+    world.call("A", "change_members", world.members("ABC"), ())
+    world.settle()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.cut.clear()
+    world.trust("A", "D")
+    world.settle()
+    assert world["D"].log.base == world["A"].log.base
+    assert world["D"].is_removed
+    world.crash("D")
+    world.start("D")
+    assert world["D"].is_removed
+    world.carry_out(world.nodes["D"], world["D"].forget())
+    world.sync("D")
+    assert not world.nodes["D"].durable.record.belonged  # should it come again, it is a newcomer
+
+
+def test_the_last_one_that_is_up_to_date_may_campaign_though_it_is_leaving() -> None:
+    world = founded("ABCDE")
+    world.propose("A")
+    world.call("A", "change_members", world.members("CDE"), ())
+
+    def is_final(message: ShardMessage) -> bool:
+        return any(isinstance(entry.content, Configuration) and not entry.content.is_joint for entry in message.body.entries)
+
+    world.settle(lost=lambda message: isinstance(message.body, Append) and is_final(message))
+    world.cut |= {(world.nodes["A"].key, world.nodes[name].key) for name in "CDE"}
+    world.now_ns = world["A"].next_due_ns()
+    world.tick("A")
+    world.settle()
+    world.crash("A")
+    assert world.nodes["B"].member not in world["B"].configuration.electors
+    assert world["B"].may_campaign
+    for name in "BCDE":
+        world.suspect(name, "A")
+    world.call("B", "campaign")
+    world.settle()
+    assert world.serving() in "CDE"  # it led until its leaving was committed
+    assert world["B"].is_removed
+    assert not world["B"].may_campaign

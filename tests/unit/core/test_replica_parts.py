@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golemp2p.core.configuration import final_configuration, is_quorum, next_configuration, quorum_position
+from golemp2p.core.configuration import final_configuration, is_quorum, is_step, next_configuration, quorum_position
 from golemp2p.core.log_heads import LogHeads
 from golemp2p.core.progress import Progress
 from golemp2p.errors import InvalidState
@@ -100,6 +101,22 @@ def test_any_two_quorums_of_neighbouring_configurations_meet(old: tuple[Member, 
             for some in combinations(MEMBERS, size):
                 others = [member for member in MEMBERS if member not in some]
                 assert not (is_quorum(left, some) and is_quorum(right, others))
+
+
+@given(groups, groups, groups, st.booleans())
+def test_a_step_is_what_a_primary_would_append(
+    current: tuple[Member, ...], wanted: tuple[Member, ...], learners: tuple[Member, ...], joint: bool
+) -> None:
+    before = Configuration(current, (), wanted if joint else ())
+    after = [Configuration(wanted, learners), Configuration(current, learners, wanted), Configuration(current, learners)]
+    expected: list[Configuration] = []
+    if joint:
+        expected = [final_configuration(before)]
+    else:
+        for voters in (current, wanted):
+            with suppress(InvalidState):
+                expected.append(next_configuration(before, voters, learners, joint=True))
+    assert [is_step(before, one) for one in (*after, *expected)] == [one in expected for one in after] + [True] * len(expected)
 
 
 def test_changes_that_are_refused() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
-from replica_world import LOGS, OPERATOR, World, branch_signature, founded, key_of
+from replica_world import LOGS, OPERATOR, FakeNotary, World, branch_signature, founded, key_of
 
 from golemp2p.core.replica import Role
 from golemp2p.core.replica_rules import Limits
@@ -377,8 +378,7 @@ def test_damaged_logs_are_fetched_again_from_a_peer() -> None:
     world.crash("B")
     durable = world.nodes["B"].durable
     whole = list(durable.history[LOGS[1]])
-    durable.history[LOGS[1]][1] = durable.history[LOGS[1]][0]
-    durable.damaged_logs = (LOGS[1],)
+    world.damage_log("B", LOGS[1], 1)
     world.start("B")
     assert world["B"].is_damaged
     world.call("B", "repair", key_of("A"))
@@ -593,3 +593,20 @@ def test_what_a_primary_queued_and_did_not_flush_is_dropped_when_it_steps_down()
     assert world.serving() == "A"
     stored = [entry.position for entry in world.nodes["A"].durable.entries]
     assert stored == list(range(1, len(stored) + 1))
+
+
+def test_a_configuration_that_no_honest_primary_would_append_is_refused() -> None:
+    world = founded()
+    world.cut.add((key_of("A"), key_of("C")))
+    world.propose("A")
+    (append,) = [message for _, receiver, message in world.bag if receiver == key_of("B")]
+    entry = append.body.entries[-1]
+    usurped = Configuration(tuple(world.members("A")))
+    notary = FakeNotary(entry.author)
+    entry_hash = notary.entry_hash(entry.position, entry.term, entry.previous_hash, entry.author, usurped)
+    forged = replace(entry, content=usurped, signature=notary.sign_entry(entry_hash), hash=entry_hash)
+    world.hand(key_of("A"), key_of("B"), replace(append, body=replace(append.body, entries=(forged,))))
+    assert world["B"].configuration == Configuration(tuple(world.members("ABC")))
+    assert [dict(notice.fields)["reason"] for _, notice in world.notices if notice.name == "protocol-violation"] == [
+        "configuration"
+    ]

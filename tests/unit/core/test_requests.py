@@ -92,6 +92,29 @@ def test_a_term_that_a_liar_invented_is_forgotten_with_it():
     assert core.primary(SHARD) == (3, B)
 
 
+def test_a_lie_without_a_primary_teaches_nothing():
+    core = requests()
+    number, _ = submit(core)
+    core.receive(A, NotPrimary(number, SHARD, 1 << 60, None), 0)
+    assert core.primary(SHARD) == (0, None)
+    core.hint(SHARD, 5, B, 0)
+    assert core.primary(SHARD) == (5, B)
+
+
+def test_a_lie_about_a_higher_term_takes_nothing_from_what_was_confirmed():
+    core = requests()
+    core.hint(SHARD, 5, B, 0)
+    number, _ = submit(core)
+    core.receive(B, Answer(number, b"done"), 0)
+    core.hint(SHARD, 1 << 60, D, 0)
+    core.lost(D, 0)
+    assert core.primary(SHARD) == (5, None)  # no older hint is believed, and a newer one is
+    core.hint(SHARD, 4, A, 0)
+    assert core.primary(SHARD) == (5, None)
+    core.hint(SHARD, 6, C, 0)
+    assert core.primary(SHARD) == (6, C)
+
+
 def test_two_that_name_each_other_make_no_storm():
     core = requests(A, B)
     number, peer = submit(core)
