@@ -144,7 +144,7 @@ class Beliefs:
                 self.bury(claim.subject, claim, now_ns, effects)
             else:
                 suspicion.hurry()
-        elif suspicion.confirm(claim.accuser):
+        elif claim.accuser in self.members and suspicion.confirm(claim.accuser):
             self.gossip.add(replace(claim, status=Status.SUSPECT))
 
     def _apply_removal(self, removal: Removal, now_ns: int, effects: list[Effect]) -> None:

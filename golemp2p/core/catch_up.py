@@ -78,6 +78,8 @@ class CatchUp:
         if (self._source, self._base) != (source, base):
             self._clear()
             self._source, self._base, self._term = source, base, self._state.term
+        elif self._due_ns is not None and now_ns < self._due_ns:
+            return  # said again; what is asked for is under way
         self._ask_again(now_ns)
         self._finish()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from golemp2p.core.configuration import final_configuration, next_configuration, quorum_position
+from golemp2p.core.configuration import final_configuration, is_quorum, next_configuration, quorum_position
 from golemp2p.core.progress import Progress
 from golemp2p.core.replica_effects import StartServing, StopServing
 from golemp2p.core.replica_state import ReplicaState
@@ -70,6 +70,8 @@ class Leading:
             assert (content.author, content.term) == (author, state.term), "a primary writes in its own name and term"
         entry_hash = state.notary.entry_hash(position, state.term, log.last_hash, author, content)
         signature = b"" if signs_itself else state.notary.sign_entry(entry_hash)
+        if content.__class__ is Configuration:
+            self._meet(content, log.configuration)
         log.append(Entry(position, state.term, log.last_hash, author, content, signature, entry_hash))
         if content.__class__ is not LogSegment:
             self._track()
@@ -94,6 +96,12 @@ class Leading:
             if member != myself
         }
 
+    def _meet(self, configuration: Configuration, before: Configuration) -> None:
+        """Whoever joins is new: if it was a member once, it may have dropped all it had (S9)."""
+        for member in configuration.members:
+            if member not in before.members:
+                self.progress.pop(member, None)
+
     def _is_untold(self, progress: Progress) -> bool:
         return progress.match > 0 and not progress.is_gone and progress.commit < self._state.log.configuration_position
 
@@ -110,7 +118,7 @@ class Leading:
         state = self._state
         log = state.log
         limits = state.limits
-        if member.public_key in state.suspected or progress.is_gone:
+        if not self._is_spoken_to(member, progress):
             return
         if progress.wants_base or progress.next <= log.base.position:
             progress.wants_base = True
@@ -136,6 +144,7 @@ class Leading:
 
     def appended(self, sender: Member, answer: Appended, now_ns: int) -> None:
         state = self._state
+        limits = state.limits
         member = state.known_as(state.log.configuration, sender)
         self._note_store(member)
         progress = self.progress.get(member)
@@ -144,9 +153,11 @@ class Leading:
         progress.damaged = answer.damaged
         progress.commit = answer.commit
         if answer.refusal is None:
-            progress.accepted(answer.position, now_ns, state.limits.retry_ns)
+            progress.accepted(answer.position, now_ns, limits.retry_ns)
         else:
             progress.refused(answer)
+            if progress.violations == limits.violations_max and progress.in_flight:
+                self._give_up(member, progress, now_ns)
         self.advance(now_ns)
         if state.leading is not self:
             return
@@ -164,11 +175,28 @@ class Leading:
             progress.is_gone = True
             self._track()
 
+    def _give_up(self, member: Member, progress: Progress, now_ns: int) -> None:
+        """It refuses whatever it is sent: one of us is broken. If a majority refuses, it is this primary, and another may do better."""
+        state = self._state
+        state.notice("follower-given-up", peer=member.public_key)
+        progress.rewind()
+        progress.due_ns = now_ns + state.limits.given_up_ns
+        limit = state.limits.violations_max
+        left = [m for m, p in self.progress.items() if p.violations < limit]
+        if not is_quorum(state.log.configuration, [state.known_as(state.log.configuration, state.me), *left]):
+            state.step_down("refused")
+
     def _owes(self, member: Member, progress: Progress) -> bool:
         """Whether this follower is to be told what is committed."""
         log = self._state.log
         is_behind = progress.commit < log.commit and progress.match > 0 and log.base.position < progress.next
-        return is_behind and not progress.is_gone and member.public_key not in self._state.suspected
+        return is_behind and self._is_spoken_to(member, progress)
+
+    def _is_spoken_to(self, member: Member, progress: Progress) -> bool:
+        """Not who is suspected, or lost its store; nor who refuses all it is sent, as one of us is broken: it is asked seldom."""
+        state = self._state
+        is_refusing = progress.violations >= state.limits.violations_max
+        return not progress.is_gone and not is_refusing and member.public_key not in state.suspected
 
     def _remind(self, member: Member, progress: Progress, now_ns: int) -> None:
         """If nothing is under way that tells it what is committed, tell it in a moment."""
@@ -250,6 +278,8 @@ class Leading:
         self._refresh("no-majority")
         for member, progress in self.progress.items():
             if member.public_key == peer:
+                progress.violations = 0
+                progress.is_gone = False  # a late message of an old store may have said so of the one that is there
                 progress.rewind()
                 progress.delay_ns = self._state.limits.retry_ns
                 progress.commit = 0  # it may have started anew: then it knows neither that nor who is primary
@@ -337,6 +367,7 @@ class Leading:
             due_ns = progress.due_ns
             if due_ns is not None and now_ns >= due_ns:
                 progress.rewind()
+                progress.violations = min(progress.violations, limits.violations_max - 1)
                 progress.delay_ns = min(2 * progress.delay_ns, limits.retry_max_ns)
                 self._ship(member, progress, now_ns)
                 if progress.due_ns is None and self._owes(member, progress):

@@ -19,8 +19,8 @@ from golemp2p.model.messages_shard import Appended, Refusal
 class Progress:
     """``in_flight``: (first, last) positions of each unanswered append, oldest first. ``due_ns``: when to send again what nobody
     answered; ``None`` while nothing is under way. ``damaged``: it has the entries but must not be counted (S9).
-    ``is_gone``: its node answers with another store, so nothing is sent to this one any more. ``commit``: how far it knows the log
-    to be committed."""
+    ``violations``: how often, since something was accepted, it said that this primary broke the protocol. ``is_gone``: its node
+    answers with another store, so nothing is sent to this one any more. ``commit``: how far it knows the log to be committed."""
 
     next: int
     delay_ns: int
@@ -30,6 +30,7 @@ class Progress:
     probing: bool = True
     damaged: bool = False
     is_gone: bool = False
+    violations: int = 0
     offered: bool = False
     due_ns: int | None = None
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)
@@ -60,6 +61,7 @@ class Progress:
         while self.in_flight and self.in_flight[0][1] <= self.match:
             self.in_flight.popleft()
         self.probing = self.wants_base = self.offered = False
+        self.violations = 0
         self.delay_ns = delay_ns
         self.due_ns = now_ns + delay_ns if self.in_flight else None
 
@@ -77,6 +79,8 @@ class Progress:
             self.in_flight.clear()
             self.probing = True
             return
+        if answer.refusal is Refusal.VIOLATION and self.in_flight and answer.position == self.in_flight[0][0] - 1:
+            self.violations += 1  # once for each time the timer sends it, however much was sent behind it
         if answer.refusal not in (Refusal.BEHIND, Refusal.CONFLICT):
             return
         if answer.damaged:

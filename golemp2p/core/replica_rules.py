@@ -45,4 +45,6 @@ class Limits:
     retry_max_ns: int = 2_000 * MILLISECOND_NS
     campaign_tries_max: int = 4
     catch_up_tries_max: int = 8  # in a row without an answer; the primary's next offer, or the next repair, starts again
+    violations_max: int = 4  # a follower that calls what it is sent a violation so often in a row ...
+    given_up_ns: int = 10_000 * MILLISECOND_NS  # ... is asked only after this, or when it is alive anew
     hand_over_ns: int = 1_000 * MILLISECOND_NS  # a hand-over not taken up by then is called off

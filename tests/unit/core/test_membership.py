@@ -331,3 +331,16 @@ def test_load_per_node_does_not_grow_with_the_mesh():
         return (world.sent["Ping"] + world.sent["Ack"]) / count / 5
 
     assert pings_per_node_and_second(5) == pytest.approx(pings_per_node_and_second(50), rel=0.1)
+
+
+def test_strangers_confirm_no_suspicion():
+    member = node(*range(1, 8))
+    member.receive(THIRD, msg.Gossip((Claim(PEER, 0, Status.SUSPECT, THIRD),)), S)
+
+    def accusers() -> int:
+        return len(member._beliefs.suspicions[PEER].accusers)
+
+    member.receive(THIRD, msg.Gossip(tuple(Claim(PEER, 0, Status.SUSPECT, key_of(number)) for number in range(20, 30))), S)
+    assert accusers() == 1
+    member.receive(key_of(3), msg.Gossip((Claim(PEER, 0, Status.SUSPECT, key_of(3)),)), S)
+    assert accusers() == 2

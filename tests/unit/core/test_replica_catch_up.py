@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from replica_world import LOGS, World, founded, key_of
 
+from golemp2p.core.replica import Role
 from golemp2p.core.replica_rules import Limits
-from golemp2p.model.messages_shard import Append, FetchedSegments, ShardMessage
+from golemp2p.model.messages_shard import Append, Appended, FetchedSegments, FetchManifest, Offer, Refusal, ShardMessage
 
 Item = tuple[bytes, bytes, ShardMessage]
 
@@ -158,3 +159,76 @@ def test_a_damaged_log_is_fetched_anew_with_the_base_that_a_replica_lacks() -> N
     world.rest()
     assert not world["B"].is_damaged
     assert world.nodes["B"].durable.read(LOGS[0]) == world.nodes["A"].durable.read(LOGS[0])
+
+
+def test_an_offer_that_is_repeated_asks_for_nothing_twice() -> None:
+    world = World("AB")
+    world.call("A", "campaign")
+    world.settle()
+    for number in range(6):
+        world.propose("A", LOGS[number % 3])
+    world.settle()
+    world.carry_out(world.nodes["A"], world["A"].compact(world["A"].commit_position))
+    world.settle()
+    world.call("A", "change_members", world.members("A"), world.members("B"))
+    world.settle(lost=lambda message: isinstance(message.body, FetchManifest))
+    world.trust("A", "B")  # the base is offered anew
+    assert [type(message.body) for _, _, message in world.bag] == [Offer]
+    world.deliver()
+    assert not world.bag
+    world.now_ns = world["B"].next_due_ns()
+    world.tick("B")
+    assert [type(message.body) for _, _, message in world.bag] == [FetchManifest]
+    world.rest()
+    assert world["B"].log.last_hash == world["A"].log.last_hash
+
+
+def test_a_follower_that_refuses_everything_as_a_violation_is_asked_seldom() -> None:
+    world = founded()
+    world.rest()
+    world.propose("A")
+    refused = 0
+    for _ in range(50):  # 100 s
+        while world.bag or any(node.queue for node in world.nodes.values()):
+            for name, node in world.nodes.items():
+                if node.queue:
+                    world.sync(name)
+            if world.bag:
+                sender, receiver, message = world.bag.pop(0)
+                if receiver == key_of("B") and isinstance(message.body, Append):
+                    refused += 1
+                    body = Appended(message.body.previous_position, Refusal.VIOLATION, 0, damaged=False, commit=0)
+                    answer = ShardMessage(7, message.branch, message.term, world.nodes["B"].member.store_id, body)
+                    world.hand(key_of("B"), key_of("A"), answer)
+                else:
+                    world.hand(sender, receiver, message)
+        world.now_ns += 2 * 10**9
+        world.tick("A")
+    assert world.limits.violations_max < refused < 15
+    assert len(world.noticed("follower-given-up")) == refused - world.limits.violations_max + 1
+    world.trust("A", "B")
+    world.rest()
+    assert world["B"].log.last_hash == world["A"].log.last_hash
+
+
+def test_a_primary_that_a_majority_refuses_resigns() -> None:
+    world = founded()
+    world.rest()
+    world.propose("A")
+    for _ in range(6):
+        while world.bag or any(node.queue for node in world.nodes.values()):
+            for name, node in world.nodes.items():
+                if node.queue:
+                    world.sync(name)
+            for sender, receiver, message in [world.bag.pop(0) for _ in range(len(world.bag))]:
+                if isinstance(message.body, Append):  # what arrives is never what was sent
+                    body = Appended(message.body.previous_position, Refusal.VIOLATION, 0, damaged=False, commit=0)
+                    store = world.by_key[receiver].member.store_id
+                    world.hand(receiver, sender, ShardMessage(7, message.branch, message.term, store, body))
+        world.now_ns += 2 * 10**9
+        world.tick("A")
+    assert world["A"].role is Role.FOLLOWER
+    world.call("A", "campaign")
+    world.rest()
+    assert (world.serving(), world["A"].term) == ("A", 2)
+    assert world["B"].log.last_hash == world["A"].log.last_hash

@@ -5,7 +5,7 @@ from __future__ import annotations
 from replica_world import World, founded
 
 from golemp2p.core.replica_effects import ReplicaRecord
-from golemp2p.model.messages_shard import Append, ShardMessage, TakeOver
+from golemp2p.model.messages_shard import Append, Appended, ShardMessage, TakeOver
 from golemp2p.model.replication import Configuration
 
 
@@ -105,3 +105,60 @@ def test_the_last_one_that_is_up_to_date_may_campaign_though_it_is_leaving() -> 
     assert world.serving() in "CDE"  # it led until its leaving was committed
     assert world["B"].is_removed
     assert not world["B"].may_campaign
+
+
+def test_who_comes_back_after_its_removal_has_not_caught_up() -> None:
+    world = founded(others="D")
+    world.propose("A")
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    world.settle()
+    world.call("A", "change_members", world.members("ABD"), ())
+    c = world.nodes["C"].member
+    while world.bag or any(node.queue for node in world.nodes.values()):
+        busy = [name for name, node in world.nodes.items() if node.queue]
+        if world["C"].is_removed:
+            world.bag = [item for item in world.bag if item[0] != c.public_key]
+        if busy:
+            world.sync(busy[0])
+        elif world.bag:
+            world.deliver()
+    assert world["C"].is_removed  # and A does not know that C knows
+    world.carry_out(world.nodes["C"], world["C"].forget())
+    world.sync("C")
+    world.crash("C")
+    world.start("C")
+    world.cut |= {(world.nodes["A"].key, c.public_key)}
+    world.call("A", "change_members", world.members("ABD"), [c])
+    world.settle()
+    assert not world["A"].is_caught_up(c)
+    world.cut.clear()
+    world.trust("A", "C")
+    world.rest()
+    assert world["A"].is_caught_up(c)
+
+
+def test_a_late_message_of_a_lost_store_does_not_keep_the_new_one_out() -> None:
+    world = founded()
+    world.propose("A")
+    late = []
+    while not late:
+        busy = [name for name, node in world.nodes.items() if node.queue]
+        world.sync(busy[0]) if busy else world.deliver()
+        late = [item for item in world.bag if item[0] == world.nodes["B"].key and isinstance(item[2].body, Appended)]
+    world.settle()
+    world.crash("B")
+    world.lose_disk("B")
+    world.start("B")
+    world.trust("A", "B")
+    world.settle()
+    world.call("A", "change_members", world["A"].configuration.voters, world.members("B"))
+    world.settle()
+    world.call("A", "change_members", world.members("ABC"), ())
+    world.rest()
+    world.hand(*late[0])
+    world.propose("A")
+    world.rest()
+    assert world["B"].log.last_position < world["A"].log.last_position  # held for gone
+    world.trust("A", "B")
+    world.rest()
+    assert world["B"].log.last_hash == world["A"].log.last_hash
