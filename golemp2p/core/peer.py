@@ -281,6 +281,8 @@ class Peer:
                     self._judge(peer, now_ns)
                 case LonelyChanged(lonely):
                     self._out.append(effect)
+                    for peer in self.shards.peers():
+                        self._judge(peer, now_ns)
                     if not lonely:
                         self.shards.hurry(now_ns)
                 case ProposeConfiguration(shard, voters, learners):
@@ -348,8 +350,9 @@ class Peer:
             self.shards.hurry(now_ns)
 
     def _judge(self, peer: bytes, now_ns: int) -> None:
-        """Whether the replicas should hold ``peer`` dead: members not present, and primaries with work that fell silent."""
-        is_dead = not self.membership.is_alive(peer) or self.liveness.is_silent(peer)
+        """Whether the replicas should hold ``peer`` dead: members not present, primaries with work that fell silent; and, for a node
+        that hears nobody, everybody, so that it stops to serve (S10)."""
+        is_dead = self.membership.is_lonely or not self.membership.is_alive(peer) or self.liveness.is_silent(peer)
         self.shards.judged(peer, now_ns, is_dead=is_dead)
 
     def _may_campaign(self) -> bool:

@@ -86,6 +86,10 @@ class PeerShards:
     def held(self) -> Mapping[int, Replica]:
         return self._replicas
 
+    def peers(self) -> list[bytes]:
+        """The other members of all groups of this node."""
+        return [peer for peer in self._of_peer if peer != self.me.public_key]
+
     def is_suspected(self, peer: bytes) -> bool:
         return peer in self._suspected
 
@@ -254,7 +258,7 @@ class PeerShards:
             self._succeed(shard, now_ns)
         if self._strangers_ns is not None and self._strangers_ns <= now_ns:
             self._strangers_ns = None
-            for peer in [peer for peer in self._of_peer if peer != self.me.public_key and self._member_of(peer) is None]:
+            for peer in [peer for peer in self.peers() if self._member_of(peer) is None]:
                 self.judged(peer, now_ns, is_dead=True)
 
     def _succeed(self, shard: int, now_ns: int) -> None:

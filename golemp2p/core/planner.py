@@ -186,6 +186,7 @@ class Planner:
         self._present: dict[bytes, Place] = {}
         self._changed_ns = 0
         self._views: dict[int, ShardView] = {}
+        self._led_since_ns: dict[int, int] = {}
         self._waiting: dict[int, int] = {}
         self._targets: Targets | None = None
         self._due_ns: int | None = None
@@ -207,13 +208,15 @@ class Planner:
     def shards_changed(self, views: Iterable[ShardView], now_ns: int) -> None:
         """These shards have this node as primary, and are like this. Whatever was proposed for them is settled."""
         for view in views:
+            self._led_since_ns.setdefault(view.shard, now_ns)
             self._views[view.shard] = view
             self._waiting.pop(view.shard, None)
         self._due_ns = now_ns
 
     def shard_lost(self, shard: int) -> None:
-        """This node is not its primary any more."""
+        """This node is not its primary any more, or not just now."""
         self._views.pop(shard, None)
+        self._led_since_ns.pop(shard, None)
         self._waiting.pop(shard, None)
 
     def target(self, shard: int) -> tuple[bytes, ...]:
@@ -236,6 +239,8 @@ class Planner:
             if self._waiting.get(view.shard, now_ns) > now_ns:
                 continue
             step = next_step(view, self._target(view.shard), about)
+            if isinstance(step, HandOver) and self._own in self._present and self._is_new(view.shard, now_ns):
+                continue
             if step is None or (self._copies(step, view) and copies >= self._profile.copies_max):
                 continue
             copies += self._copies(step, view)
@@ -243,6 +248,14 @@ class Planner:
             effects.append(step)
         self._set_due(now_ns, about)
         return effects
+
+    def _is_new(self, shard: int, now_ns: int) -> bool:
+        """Whether this node has led ``shard`` so short that it waits before it hands it on: its predecessor may know something, such
+        as that it is draining, which is still on its way here."""
+        until_ns = self._led_since_ns[shard] + self._profile.retry_ns
+        if until_ns > now_ns:
+            self._waiting[shard] = until_ns
+        return until_ns > now_ns
 
     def _situation(self, now_ns: int) -> Situation:
         deadline_ns = now_ns - self._profile.repair_after_ns

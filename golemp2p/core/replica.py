@@ -329,13 +329,13 @@ class Replica:
     @property
     def is_removed(self) -> bool:
         """Whether a committed configuration has no place for this replica, which was a member before; or a quorum of the others told it
-        so when it campaigned."""
+        so when it campaigned. Never of one that is damaged: it may have lost the configuration that names it."""
         state = self._state
         if state.outcast:
             return True
         log = state.log
         configuration = log.configuration
-        is_known = not log.is_blank and log.configuration_position <= log.commit
+        is_known = not log.is_blank and not state.damaged and log.configuration_position <= log.commit
         return is_known and state.has_belonged() and state.known_as(configuration, state.me) not in configuration.members
 
     @property

@@ -97,7 +97,11 @@ class Voting:
 
     def _request(self, campaign: Campaign) -> None:
         for member in self._unheard(campaign):
-            self._state.send(member.public_key, campaign.request, term=campaign.term)
+            request = self._showing(campaign) if member in campaign.shown else campaign.request
+            self._state.send(member.public_key, request, term=campaign.term)
+
+    def _showing(self, campaign: Campaign) -> RequestVote:
+        return replace(campaign.request, milestones=self._state.log.milestones())
 
     def persisted(self, token: int, now_ns: int) -> None:
         state = self._state
@@ -174,8 +178,7 @@ class Voting:
             return
         if body.refusal is Refusal.NOT_A_MEMBER and voter not in campaign.shown:
             campaign.shown[voter] = None
-            request = replace(campaign.request, milestones=state.log.milestones())
-            state.send(voter.public_key, request, term=campaign.term)
+            state.send(voter.public_key, self._showing(campaign), term=campaign.term)
             return
         if body.refusal is not None:
             campaign.refused[voter] = body.refusal

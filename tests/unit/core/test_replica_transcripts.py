@@ -610,3 +610,15 @@ def test_a_configuration_that_no_honest_primary_would_append_is_refused() -> Non
     assert [dict(notice.fields)["reason"] for _, notice in world.notices if notice.name == "protocol-violation"] == [
         "configuration"
     ]
+
+
+def test_a_replica_that_lost_the_configuration_that_names_it_does_not_take_itself_for_removed() -> None:
+    world = founded()
+    world.propose("A")
+    world.rest()
+    world.crash("C")
+    world.damage("C", 0)  # down to the founder's configuration
+    world.start("C")
+    assert world["C"].configuration.voters == (world.nodes["A"].member,)
+    assert world["C"].is_damaged
+    assert not world["C"].is_removed
