@@ -103,7 +103,20 @@ class Leading:
                 self.progress.pop(member, None)
 
     def _is_untold(self, progress: Progress) -> bool:
-        return progress.match > 0 and not progress.is_gone and progress.commit < self._state.log.configuration_position
+        reached = progress.match > 0 or progress.asked
+        return reached and not progress.is_gone and progress.commit < self._state.log.configuration_position
+
+    def tell_outsider(self, member: Member, now_ns: int) -> None:
+        """Somebody who is no member any more asks whether this is its primary: bring it as far as the configuration that says so."""
+        if member in self.progress or member in self._state.log.configuration.members:
+            return
+        limits = self._state.limits
+        self.progress[member] = Progress(self._state.log.last_position + 1, limits.retry_ns, asked=True, wants_proof=True)
+        self._track()
+        if member in self.progress:
+            progress = self.progress[member]
+            self._send(member, progress, progress.next - 1, ())
+            progress.arm(now_ns)
 
     def flush(self, now_ns: int) -> None:
         """Ship everything queued: one durable write here, one append per follower, as far as their windows go."""

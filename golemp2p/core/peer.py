@@ -373,6 +373,8 @@ class Peer:
             self._out.append(Drained())
         else:
             self._drain_ns = now_ns + self.profile.drain_tick_ns
+            for shard in self.shards.deciding():  # it may have been removed, and nobody there to tell it
+                self.shards.doubt(shard, now_ns)
 
     # -- the end of every call
 

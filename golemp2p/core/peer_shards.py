@@ -74,8 +74,13 @@ class PeerShards:
     # -- questions
 
     def __len__(self) -> int:
-        """Shards that count on this node, as far as it knows."""
-        return len(self._of_peer.get(self.me.public_key, ()))
+        """Shards in which this node decides, as far as it knows."""
+        return len(self.deciding())
+
+    def deciding(self) -> list[int]:
+        """Shards in which this node has a vote, as far as it knows."""
+        shards = self._of_peer.get(self.me.public_key, ())
+        return [shard for shard in shards if self.me in self._configurations[shard].electors]
 
     def __getitem__(self, shard: int) -> Replica:
         return self._replicas[shard]

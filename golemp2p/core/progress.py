@@ -21,13 +21,15 @@ class Progress:
     answered; ``None`` while nothing is under way. ``damaged``: it has the entries but must not be counted (S9).
     ``violations``: how often, since something was accepted, it said that this primary broke the protocol. ``wants_proof``: it
     does not know that this primary won its term. ``is_gone``: its node
-    answers with another store, so nothing is sent to this one any more. ``commit``: how far it knows the log to be committed."""
+    answers with another store, so nothing is sent to this one any more. ``commit``: how far it knows the log to be committed.
+    ``asked``: it is no member any more, and wants to know."""
 
     next: int
     delay_ns: int
     wants_base: bool = False
     match: int = 0
     commit: int = 0
+    asked: bool = False
     probing: bool = True
     damaged: bool = False
     is_gone: bool = False

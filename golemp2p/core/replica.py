@@ -427,6 +427,8 @@ class Replica:
             case AskPrimary():
                 if leading is None or message.term != state.term:
                     state.send(member.public_key, Resigned(message.term))
+                else:
+                    leading.tell_outsider(member, now_ns)
             case Resigned():
                 if state.primary == member.public_key and body.term == state.term:
                     state.primary = None
