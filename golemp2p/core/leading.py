@@ -107,16 +107,19 @@ class Leading:
         return reached and not progress.is_gone and progress.commit < self._state.log.configuration_position
 
     def tell_outsider(self, member: Member, now_ns: int) -> None:
-        """Somebody who is no member any more asks whether this is its primary: bring it as far as the configuration that says so."""
-        if member in self.progress or member in self._state.log.configuration.members:
+        """Somebody who is no member any more asks whether this is its primary, or for votes: bring it as far as the configuration that
+        says so."""
+        state = self._state
+        if member in state.log.configuration.members:
             return
-        limits = self._state.limits
-        self.progress[member] = Progress(self._state.log.last_position + 1, limits.retry_ns, asked=True, wants_proof=True)
+        progress = self.progress.get(member) or Progress(state.log.last_position + 1, state.limits.retry_ns)
+        progress.rewind()
+        progress.commit, progress.asked, progress.wants_proof, progress.is_gone = 0, True, True, False
+        self.progress[member] = progress
         self._track()
         if member in self.progress:
-            progress = self.progress[member]
-            self._send(member, progress, progress.next - 1, ())
-            progress.arm(now_ns)
+            self._ship(member, progress, now_ns)
+            self._remind(member, progress, now_ns)
 
     def flush(self, now_ns: int) -> None:
         """Ship everything queued: one durable write here, one append per follower, as far as their windows go."""
@@ -203,7 +206,8 @@ class Leading:
     def _owes(self, member: Member, progress: Progress) -> bool:
         """Whether this follower is to be told what is committed."""
         log = self._state.log
-        is_behind = progress.commit < log.commit and progress.match > 0 and log.base.position < progress.next
+        is_known = progress.match > 0 or progress.asked
+        is_behind = is_known and progress.commit < log.commit and log.base.position < progress.next
         return is_behind and self._is_spoken_to(member, progress)
 
     def _is_spoken_to(self, member: Member, progress: Progress) -> bool:

@@ -111,7 +111,7 @@ class Replica:
             case Append() | TakeOver() | Offer():
                 self._heard_primary(sender, message, body, now_ns)
             case RequestVote():
-                self._voting.requested(Member(sender, message.store_id), message.term, body)
+                self._voting.requested(Member(sender, message.store_id), message.term, body, now_ns)
             case _:
                 self._heard_member(Member(sender, message.store_id), message, now_ns)
         return self._taken()

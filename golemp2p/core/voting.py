@@ -110,7 +110,7 @@ class Voting:
             campaign.own_vote = None
             self._count(campaign, self._self(), state.notary.cast_vote(state.term, state.me.public_key), now_ns)
 
-    def requested(self, candidate: Member, term: int, body: RequestVote) -> None:
+    def requested(self, candidate: Member, term: int, body: RequestVote, now_ns: int) -> None:
         """Somebody wants to be primary of ``term``."""
         state = self._state
         candidate = state.known_as(body.configuration, candidate)
@@ -121,6 +121,8 @@ class Voting:
         refusal = refusal or self._unable(candidate, term, body)
         if refusal is Refusal.PRIMARY_ALIVE and state.primary is not None and state.leading is None:
             state.send(state.primary, AskPrimary())
+        if refusal is Refusal.NOT_A_MEMBER and state.leading is not None:
+            state.leading.tell_outsider(candidate, now_ns)
         if refusal is not None or body.trial:
             state.send(key, Voted(term, body.trial, refusal, b""))
             return
