@@ -112,8 +112,8 @@ class Peer:
         return self._done(now_ns)
 
     def leave(self, now_ns: int) -> list[Effect]:
-        """Give every replica away, then say farewell: ``Drained``. Others see at once that this node takes nothing any more. A node that
-        nobody can take over from stays; call it again after a restart."""
+        """Give every replica away, then say farewell: ``Drained``. Others see at once that this node takes nothing any more. It stays
+        if nobody can take over what it has. To be called again after a restart."""
         record = self.membership.record
         self._node_level(self.membership.update(now_ns, addresses=record.addresses, weight=0, domain=record.domain), now_ns)
         self._drain_ns = now_ns

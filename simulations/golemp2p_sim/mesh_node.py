@@ -25,10 +25,12 @@ from golemp2p_sim.mesh_copy import MeshCopy
 from golemp2p_sim.mesh_desk import MeshDesk
 from golemp2p_sim.mesh_image import MeshImage, MeshWrite
 from golemp2p_sim.mesh_wire import Packet, Trust
+from golemp2p_sim.node import Answered as AnsweredSeen
 from golemp2p_sim.node import (
     BecamePrimary,
     Departed,
     Effects,
+    Executed,
     Halt,
     HandedOver,
     HeldAlive,
@@ -42,6 +44,7 @@ from golemp2p_sim.node import (
     Step,
     Surroundings,
 )
+from golemp2p_sim.node import Committed as CommittedSeen
 from golemp2p_sim.shard_wire import HashNotary
 from golemp2p_sim.units import MS
 
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
 SEGMENTS_PER_ANSWER = 64
 WHOLE_TICK_NS = 500 * MS
 """How often a node whose store was lost or damaged looks whether it is whole again."""
+
+TOLD_FIRST = (Invoked, CommittedSeen, Executed, AnsweredSeen)
 
 
 def store_id(store: int) -> bytes:
@@ -289,20 +294,20 @@ class MeshNode:
             out, self._out = self._out, []
             return [Send(e.peer, Packet((e.message,))) if e.__class__ is Send else e for e in out]
         packets: dict[bytes, list[Any]] = {}
-        invoked: list[Any] = []  # the judge knows of a call before anything is done for it
+        told: list[Any] = []  # what a crash must not keep from the judges while the write that follows from it survives
         others: list[Any] = []
         for effect in self._out:
             if effect.__class__ is Send:
                 packets.setdefault(effect.peer, []).append(effect.message)
             else:
-                (invoked if effect.__class__ is Invoked else others).append(effect)
+                (told if effect.__class__ in TOLD_FIRST else others).append(effect)
         self._out = []
         sends = [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
         if not self._writes and self._known is None:
-            return [*invoked, *others, *sends]
+            return [*told, *others, *sends]
         write = self._write()
         votes = any(_is_vote(message) for send in write.then for message in send.message.messages)
-        return [*invoked, write, *others, *sends, *([Step("voted")] if votes else ())]
+        return [*told, write, *others, *sends, *([Step("voted")] if votes else ())]
 
     def _write(self) -> Persist:
         """All writes of this event as one."""
