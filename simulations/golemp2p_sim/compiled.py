@@ -32,16 +32,17 @@ from golemp2p_sim.scenario import load
 from golemp2p_sim.units import S
 
 CORES = (
-    "beliefs", "catch_up", "configuration", "entry_check", "following", "gossip", "leading", "liveness", "log_heads", "members",
-    "membership", "probing", "progress", "replica", "replica_durable", "replica_log", "replica_source", "replica_state",
-    "suspicion", "voting",
+    "beliefs", "catch_up", "configuration", "dht", "dht_records", "entry_check", "following", "gossip", "leading", "liveness",
+    "log_heads", "lookup", "members", "membership", "peer", "peer_effects", "peer_shards", "placement", "planner", "probing",
+    "progress", "rendezvous", "replica", "replica_durable", "replica_log", "replica_source", "replica_state", "requests", "seats",
+    "succession", "suspicion", "voting",
 )  # fmt: skip
 SIMULATOR = (
     "checkers/agreement", "checkers/ends", "checkers/linearizability", "checkers/once", "disk", "history", "host",
-    "model_worker", "network", "shard_copy", "shard_desk", "shard_image", "shard_node", "shard_wire", "toy", "toy_replica",
+    "mesh", "mesh_copy", "mesh_desk", "mesh_image", "mesh_node", "mesh_wire", "model_worker", "network", "shard_copy", "shard_desk", "shard_image", "shard_node", "shard_wire", "toy", "toy_replica",
     "toy_state", "trace", "workload", "world",
 )  # fmt: skip
-PROOF = (("everything", "shard", 3), ("everything", "toy", 4))
+PROOF = (("everything", "mesh", 2), ("everything", "shard", 3), ("everything", "toy", 4))
 """Scenario, protocol, seed: played in both before the copy may be used."""
 BUILD_TIMEOUT_S, PROOF_TIMEOUT_S = 900, 120
 
