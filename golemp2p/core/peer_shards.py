@@ -343,7 +343,7 @@ class PeerShards:
                 self._drive(shard, change(key, now_ns), now_ns)
 
     def _has_vote(self, configuration: Configuration) -> bool:
-        return any([member.public_key == self.me.public_key for member in configuration.electors])
+        return any(member.public_key == self.me.public_key for member in configuration.electors)
 
     def _rank(self, shard: int) -> int:
         """How many live voters should campaign before this node; those that are draining come last."""

@@ -17,6 +17,7 @@ the source. The composed node (``mesh*.py``, ``core/peer*.py``) is not compiled 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import json
 import os
@@ -32,15 +33,16 @@ from golemp2p_sim.scenario import load
 from golemp2p_sim.units import S
 
 CORES = (
-    "beliefs", "catch_up", "configuration", "dht", "dht_records", "entry_check", "following", "gossip", "leading", "liveness",
-    "log_heads", "lookup", "members", "membership", "peer", "peer_effects", "peer_shards", "placement", "planner", "probing",
-    "progress", "rendezvous", "replica", "replica_durable", "replica_log", "replica_source", "replica_state", "requests", "seats",
-    "succession", "suspicion", "voting",
+    "beliefs", "catch_up", "configuration", "dht", "dht_records", "effects", "entry_check", "following", "gossip", "leading",
+    "liveness", "log_heads", "lookup", "members", "membership", "peer", "peer_effects", "peer_shards", "placement", "planner",
+    "probing", "progress", "rendezvous", "replica", "replica_durable", "replica_effects", "replica_log", "replica_source",
+    "replica_state", "requests", "seats", "succession", "suspicion", "voting",
 )  # fmt: skip
+MODEL = ("membership", "messages_dht", "messages_membership", "messages_requests", "messages_shard", "replication")
 SIMULATOR = (
-    "checkers/agreement", "checkers/ends", "checkers/linearizability", "checkers/once", "disk", "history", "host",
-    "mesh", "mesh_copy", "mesh_desk", "mesh_image", "mesh_node", "mesh_wire", "model_worker", "network", "shard_copy", "shard_desk", "shard_image", "shard_node", "shard_wire", "toy", "toy_replica",
-    "toy_state", "trace", "workload", "world",
+    "checkers/agreement", "checkers/ends", "checkers/linearizability", "checkers/once", "disk", "history", "host", "mesh",
+    "mesh_copy", "mesh_desk", "mesh_image", "mesh_node", "mesh_wire", "model_worker", "network", "shard_copy", "shard_desk",
+    "shard_image", "shard_node", "shard_wire", "toy", "toy_replica", "toy_state", "trace", "workload", "world",
 )  # fmt: skip
 PROOF = (("everything", "mesh", 2), ("everything", "shard", 3), ("everything", "toy", 4))
 """Scenario, protocol, seed: played in both before the copy may be used."""
@@ -53,13 +55,15 @@ setup(name="compiled", packages=[], ext_modules=mypycify({modules!r}, opt_level=
 """
 
 
+LIGHT = "@light_dataclass(frozen=True, slots=True)"
 VALUE = "@dataclass(frozen=True, slots=True"
 FUTURE = "from __future__ import annotations\n"
 
 
 def modules() -> list[str]:
     """Paths within the copy."""
-    return [f"golemp2p/core/{name}.py" for name in CORES] + [f"golemp2p_sim/{name}.py" for name in SIMULATOR]
+    places = (("golemp2p/model", MODEL), ("golemp2p/core", CORES), ("golemp2p_sim", SIMULATOR))
+    return [f"{place}/{name}.py" for place, names in places for name in names]
 
 
 def build(directory: Path) -> None:
@@ -71,9 +75,7 @@ def build(directory: Path) -> None:
         shutil.copytree(Path(source).parent, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in modules():
         source_text = (directory / path).read_text(encoding="utf-8")
-        marked = source_text.replace(VALUE, f"@mypyc_attr(native_class=False)\n{VALUE}")
-        marked = marked.replace(FUTURE, f"{FUTURE}\nfrom mypy_extensions import mypyc_attr\n", 1)
-        (directory / path).write_text(marked, encoding="utf-8")
+        (directory / path).write_text(prepared(source_text), encoding="utf-8")
     (directory / "setup.py").write_text(SETUP.format(modules=modules()), encoding="utf-8")
     subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
@@ -84,6 +86,34 @@ def build(directory: Path) -> None:
     )
 
 
+def prepared(text: str) -> str:
+    """The text of a module as the compiler gets it."""
+    lines = text.splitlines()
+    for node in reversed(ast.parse(text).body):
+        if isinstance(node, ast.ClassDef) and lines[node.decorator_list[0].lineno - 1 if node.decorator_list else 0] == LIGHT:
+            _write_constructor(node, lines)
+    marked = "\n".join(lines) + "\n"
+    marked = marked.replace(f"\n{VALUE}", f"\n@mypyc_attr(native_class=False)\n{VALUE}")
+    imports = "from dataclasses import dataclass as native_dataclass\n\nfrom mypy_extensions import mypyc_attr\n"
+    return marked.replace(FUTURE, f"{FUTURE}\n{imports}", 1)
+
+
+def _write_constructor(node: ast.ClassDef, lines: list[str]) -> None:
+    """Of the light dataclass ``node``: what ``dataclasses`` makes at import stays interpreted, what is in the text becomes C."""
+    fields = [part for part in node.body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)]
+    lines[node.decorator_list[0].lineno - 1] = "@native_dataclass(init=False, unsafe_hash=True)"
+    if not fields:
+        return
+    names = [ast.unparse(field.target) for field in fields]
+    parameters = ", ".join(ast.unparse(field) for field in fields)
+    after = fields[-1].end_lineno
+    assert after is not None, "parsed from text"
+    for field in fields:
+        lines[field.lineno - 1] = f"    {ast.unparse(field.target)}: {ast.unparse(field.annotation)}"
+    constructor = [f"    def __init__(self, {parameters}) -> None:", *(f"        self.{name} = {name}" for name in names)]
+    lines[after:after] = ["", *constructor, ""]
+
+
 def prove(directory: Path) -> list[str]:
     """The cases of ``PROOF`` that the copy plays otherwise."""
     differing: list[str] = []
@@ -91,6 +121,7 @@ def prove(directory: Path) -> list[str]:
         case = load(name).changed(subject=subject, duration_ns=20 * S).case(seed)
         there = subprocess.run(
             [sys.executable, "-m", "golemp2p_sim"],
+            cwd=directory,  # which comes before the path
             input=json.dumps(case_to_json(case)),
             env=_environment(directory),
             capture_output=True,

@@ -300,7 +300,7 @@ class MeshNode:
         if not self._writes and self._known is None:
             return [*invoked, *others, *packed]
         write = self._write()
-        votes = any([_is_vote(message) for send in write.then for message in send.message.messages])
+        votes = any(_is_vote(message) for send in write.then for message in send.message.messages)
         return [*invoked, write, *others, *packed, *([Step("voted")] if votes else ())]
 
     def _write(self) -> Persist:
