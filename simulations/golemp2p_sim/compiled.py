@@ -1,29 +1,33 @@
-"""``python -m golemp2p_sim.compiled build/sim``: a copy of cores and simulator that mypyc has made C of; the same runs, twice as fast.
+"""``python -m golemp2p_sim.compiled build/sim``: a copy of cores and simulator that mypyc has made C of; the same runs, faster.
 
-    golemp2p, golemp2p_sim ──copy──> DIRECTORY ──mypyc, gcc: a minute──> extension modules ──play a case here and there──> equal hashes?
+    golemp2p, golemp2p_sim ──copy──> DIRECTORY ──mypyc, gcc──> extension modules ──play a case here and there──> equal hashes?
 
-    PYTHONPATH=build/sim golemp2p sim run everything --protocol shard --seeds 2000
+    PYTHONPATH=build/sim golemp2p sim run everything --protocol mesh --seeds 2000
 
-For many seeds, not for work on the code: the copy does not follow it. It is the same source, compiled as it is, and asked to prove
-that it plays the same. Needs mypy (whose compiler mypyc is), setuptools and a C compiler. Frozen dataclasses stay Python classes in
-compiled modules, marked so in the copy: as native ones they could not be pickled, so not sent to ``--jobs``.
+For many seeds, not for work on the code: the copy does not follow it (``make simulate`` builds it anew when the source has changed). It
+is the same source, but for marks on dataclasses, and asked to prove that it plays the same. Needs mypy (whose compiler mypyc is),
+setuptools and a C compiler; ``--check`` says what is missing. Of the dataclasses in compiled modules, light ones (messages, effects)
+become C with a constructor that the compiler can see; frozen ones stay Python classes: as native ones they could not be pickled, so not
+sent to ``--jobs``.
 
 **Limits:** where mypy goes on believing that an attribute is not ``None`` after a call that made it so, the copy raises ``TypeError``
 and the run ends with "nothing-raises": test a local variable instead. And a call between compiled and interpreted code costs more
 than between two of a kind, so the whole path of an event is compiled or none of it: with the cores alone the copy is slower than
-the source. The composed node (``mesh*.py``, ``core/peer*.py``) is not compiled yet.
+the source. ``core/routing.py`` is left out: its classes inherit from a package's, which are interpreted.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import importlib
+import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +68,17 @@ def modules() -> list[str]:
     """Paths within the copy."""
     places = (("golemp2p/model", MODEL), ("golemp2p/core", CORES), ("golemp2p_sim", SIMULATOR))
     return [f"{place}/{name}.py" for place, names in places for name in names]
+
+
+def obstacle() -> str:
+    """Why nothing can be compiled here, in a line that says what to do; ``""``: it can."""
+    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    if shutil.which(command) is None:
+        return f"no C compiler ({command}): apt-get install gcc, or set CC=/path/to/a/compiler; runs from the source need none"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        return "no headers of this Python: apt-get install python3-dev; runs from the source need none"
+    missing = [name for name in ("mypyc", "setuptools") if importlib.util.find_spec(name) is None]
+    return f"no {missing[0]}: pip install --editable '.[dev]'; runs from the source need none" if missing else ""
 
 
 def build(directory: Path) -> None:
@@ -142,8 +157,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m golemp2p_sim.compiled", description="Compile the simulator into DIRECTORY."
     )
-    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="made anew; it must not be there yet")
-    directory: Path = parser.parse_args(arguments).directory
+    parser.add_argument("--check", action="store_true", help="only say what is missing, if anything is")
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", nargs="?", help="made anew; it must not be there yet")
+    parsed = parser.parse_args(arguments)
+    directory: Path | None = parsed.directory
+    if missing := obstacle():
+        print(f"not compiled: {missing}", file=sys.stderr)
+        return 1
+    if parsed.check:
+        return 0
+    if directory is None:
+        parser.error("where to? name a DIRECTORY, such as build/sim")
     if directory.exists():
         parser.error(f"{directory} is there already; remove it first")
     build(directory)
@@ -151,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if differing:
         print(f"The copy plays {', '.join(differing)} otherwise: do not use it.", file=sys.stderr)
         return 1
-    print(f"PYTHONPATH={directory} golemp2p sim run everything --protocol shard --seeds 2000")
+    print(f"PYTHONPATH={directory} golemp2p sim run everything --protocol mesh --seeds 2000")
     return 0
 
 
