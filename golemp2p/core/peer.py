@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
-from golemp2p.core.beliefs import Authority, Expelled, LonelyChanged, MemberChanged
+from golemp2p.core.beliefs import Authority, LonelyChanged, MemberChanged
 from golemp2p.core.dht import Dht, Proofs, RecordsFound
 from golemp2p.core.dice import Dice
 from golemp2p.core.effects import Effect, Persist, Send
@@ -125,7 +125,9 @@ class Peer:
     def receive(self, sender: bytes, message: Any, now_ns: int) -> list[Effect]:
         """``message`` of the node with public key ``sender``, which the transport has authenticated."""
         handler = self._handlers[message.__class__]
-        self._node_level(self.liveness.heard_from(sender, now_ns), now_ns)
+        effects = self.liveness.heard_from(sender, now_ns)
+        if effects:
+            self._node_level(effects, now_ns)
         handler(sender, message, now_ns)
         return self._done(now_ns)
 
@@ -239,7 +241,9 @@ class Peer:
     def _hear(self, sender: bytes, now_ns: int) -> None:
         """Whoever says anything lives."""
         if sender != self.own:
-            self._node_level(self.membership.heard_from(sender, now_ns), now_ns)
+            effects = self.membership.heard_from(sender, now_ns)
+            if effects:
+                self._node_level(effects, now_ns)
 
     # -- effects of the parts
 
@@ -270,9 +274,10 @@ class Peer:
     def _node_level(self, effects: Sequence[Effect], now_ns: int) -> None:
         """Effects of everything but the shards."""
         for effect in effects:
+            if effect.__class__ is Send:
+                self._send(effect.peer, effect.message, now_ns)
+                continue
             match effect:
-                case Send(peer, message):
-                    self._send(peer, message, now_ns)
                 case MemberChanged():
                     self._member_changed(effect, now_ns)
                 case PeerSilent(peer):
@@ -291,19 +296,21 @@ class Peer:
                 case HandOver(shard, successor):
                     self.shards.hand_over(shard, successor, now_ns)
                 case Locate(shard):
-                    number, more = self.dht.find_records(shard_hint_key(shard), now_ns, enough=1)
-                    self._located[number] = shard
-                    self._node_level(more, now_ns)
+                    self._locate(shard, now_ns)
                 case RecordsFound(number, _, records):
                     self._out.append(effect)
-                    if number in self._located:
-                        self._found(self._located.pop(number), records, now_ns)
-                case Expelled():
-                    self._out.append(effect)
+                    self._found(self._located.pop(number, None), records, now_ns)
                 case _:
                     self._out.append(effect)
 
-    def _found(self, shard: int, records: Sequence[Any], now_ns: int) -> None:
+    def _locate(self, shard: int, now_ns: int) -> None:
+        """Look for the shard's certificate, unless that is under way, or the mesh is so small that nobody puts any into the DHT."""
+        if shard not in self._located.values() and self.membership.members.present_count > self.profile.hints_above:
+            number, effects = self.dht.find_records(shard_hint_key(shard), now_ns, enough=1)
+            self._located[number] = shard
+            self._node_level(effects, now_ns)
+
+    def _found(self, shard: int | None, records: Sequence[Any], now_ns: int) -> None:
         for record in records:
             if isinstance(record, ShardHint) and record.shard == shard:
                 self._node_level(self.requests.hint(shard, record.term, record.primary, now_ns), now_ns)

@@ -12,6 +12,7 @@ from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.core.requests import RequestProfile
 from golemp2p.core.routing import K
 from golemp2p.core.succession import SuccessionProfile
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord
 from golemp2p.model.messages_requests import Forward
 
@@ -47,7 +48,7 @@ class PeerProfile:
     """A node that leaves looks this often whether its last replica is gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Requested:
     """Effect: ``forward`` reached this node, which serves its shard. Answer with ``Peer.answer(sender, ...)``."""
 

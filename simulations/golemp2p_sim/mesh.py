@@ -69,11 +69,14 @@ class Mesh:
 
     def without(self, rule: str) -> Mesh:
         """The same with one rule off."""
-        other = Mesh.__new__(Mesh)
-        other.__dict__.update(self.__dict__)
-        other._chains = {}
-        other.profile = replace(self.profile, rules=replace(self.profile.rules, **{rule: False}))
-        return other
+        profile = self.profile
+        return Mesh(
+            self.nodes,
+            replicas=profile.placement.replicas,
+            shards=self.shards_count,
+            rules=replace(profile.rules, **{rule: False}),
+            shard_bytes=self.shard_bytes,
+        )
 
     # -- for its nodes
 

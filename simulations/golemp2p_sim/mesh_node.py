@@ -193,12 +193,12 @@ class MeshNode:
             else:
                 others.append(effect)
         for effect in others:
+            if effect.__class__ is Committed:
+                if effect.shard in self._peer.shards:  # else that it is removed was the news
+                    copy = self._copy(effect.shard)
+                    copy.apply(effect.entries, self._out, self._applied_to(copy, now_ns))
+                continue
             match effect:
-                case Committed(shard, entries):
-                    if shard not in self._peer.shards:
-                        continue  # that it is removed was the news
-                    copy = self._copy(shard)
-                    copy.apply(entries, self._out, self._applied_to(copy, now_ns))
                 case Dial(record, message):
                     self._out.append(Send(record.public_key, message))
                 case Requested():
@@ -293,34 +293,40 @@ class MeshNode:
         if not self._writes and self._known is None and len(self._out) < 2:
             out, self._out = self._out, []
             return [Send(e.peer, Packet((e.message,))) if e.__class__ is Send else e for e in out]
-        packets: dict[bytes, list[Any]] = {}
+        sends: list[Send] = []
         told: list[Any] = []  # what a crash must not keep from the judges while the write that follows from it survives
         others: list[Any] = []
         for effect in self._out:
             if effect.__class__ is Send:
-                packets.setdefault(effect.peer, []).append(effect.message)
+                sends.append(effect)
             else:
                 (told if effect.__class__ in TOLD_FIRST else others).append(effect)
         self._out = []
-        sends = [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
+        packed = _packed(sends)
         if not self._writes and self._known is None:
-            return [*told, *others, *sends]
+            return [*told, *others, *packed]
         write = self._write()
         votes = any(_is_vote(message) for send in write.then for message in send.message.messages)
-        return [*told, write, *others, *sends, *([Step("voted")] if votes else ())]
+        return [*told, write, *others, *packed, *([Step("voted")] if votes else ())]
 
     def _write(self) -> Persist:
         """All writes of this event as one."""
         self._token += 1
-        self._tokens[self._token] = tuple(write.token for write in self._writes)
-        then: dict[bytes, list[Any]] = {}
-        for write in self._writes:
-            for send in write.then:
-                then.setdefault(send.peer, []).append(send.message)
-        sends = tuple(Send(peer, Packet(tuple(messages))) for peer, messages in then.items())
-        write = MeshWrite(tuple(write.write for write in self._writes), self._known)
-        self._writes, self._known = [], None
-        return Persist(write, self._token, sends)
+        writes, self._writes = self._writes, []
+        self._tokens[self._token] = tuple([write.token for write in writes])
+        write = MeshWrite(tuple([write.write for write in writes]), self._known)
+        self._known = None
+        return Persist(write, self._token, tuple(_packed([send for write in writes for send in write.then])))
+
+
+def _packed(sends: Sequence[Send]) -> list[Send]:
+    """One packet for each peer."""
+    if len(sends) == 1:
+        return [Send(sends[0].peer, Packet((sends[0].message,)))]
+    packets: dict[bytes, list[Any]] = {}
+    for send in sends:
+        packets.setdefault(send.peer, []).append(send.message)
+    return [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
 
 
 def _is_vote(message: Any) -> bool:

@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
 from golemp2p.model.dht import DhtRecord
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord, Removal
 from golemp2p.model.messages_dht import Found
 from golemp2p.model.messages_membership import Gossip, SyncPage, SyncUpdates
@@ -28,7 +29,7 @@ PACKET_BYTES, RECORD_BYTES, CLAIM_BYTES = 40, 200, 80
 """Of a packet itself (a record of the transport with its frames), a signed node record, a claim."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@light_dataclass(frozen=True, slots=True)
 class Packet:
     messages: tuple[Any, ...]
 
