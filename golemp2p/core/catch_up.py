@@ -154,7 +154,8 @@ class CatchUp:
             return
         keys = [log for log, _ in page.heads]
         is_ordered = keys == sorted(dict.fromkeys(keys)) and (page.after is None or keys[:1] > [page.after] or not keys)
-        if not is_ordered or (not keys and not page.is_last) or len(self._wanted) + len(keys) > LOGS_MAX:
+        is_sound = is_ordered and all(head.tail > EMPTY_LOG.tail for _, head in page.heads)
+        if not is_sound or (not keys and not page.is_last) or len(self._wanted) + len(keys) > LOGS_MAX:
             self._state.notice("protocol-violation", peer=source, reason="manifest")
             return
         for log, head in page.heads:

@@ -24,6 +24,7 @@ from golemp2p.model.ids import KEY_BYTES, NodeId
 from golemp2p.model.membership import NodeRecord
 
 S = 1_000_000_000
+FIRST_NUMBER_MAX = 1 << 48
 LOOKUPS_MAX = 256
 """Under way at once; more are refused."""
 PUBLISHED_MAX = 4_096
@@ -103,7 +104,7 @@ class Dht:
         self._dice = dice
         self._profile = profile or LookupProfile()
         self._round_trips = RoundTrips(self._profile)
-        self._number = 0
+        self._number = dice.randrange(FIRST_NUMBER_MAX)  # answers to an earlier life of this node fit none of this one
         self._searches: dict[int, _Search] = {}
         self._asked: dict[int, tuple[int, bytes]] = {}
         self._published: dict[tuple[bytes, bytes], tuple[DhtRecord, int]] = {}

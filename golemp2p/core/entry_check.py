@@ -9,16 +9,23 @@ content    an election has the votes of a quorum of the configuration in force; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from golemp2p.core.configuration import is_quorum, is_step
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Rules
-from golemp2p.model.replication import Branch, Configuration, Election, Entry, LogSegment
+from golemp2p.model.replication import Base, Branch, Configuration, Election, Entry, LogSegment
 
 
 def differs(left: bytes, right: bytes, rules: Rules) -> bool:
     """Whether two hashes of the chain contradict each other."""
     return rules.hash_chain_check and left != right
+
+
+def checks_steps(rules: Rules) -> bool:
+    """Whether configurations follow one another by steps: not in a group that changes its voters at once."""
+    return rules.joint_consensus and rules.configuration_step_check
 
 
 def violation(entry: Entry, log: ReplicaLog, notary: Notary, rules: Rules) -> str | None:
@@ -36,7 +43,7 @@ def violation(entry: Entry, log: ReplicaLog, notary: Notary, rules: Rules) -> st
         return "signature"
     content = entry.content
     is_free = content.__class__ is not Configuration or is_step(log.configuration_at(before), content)
-    if not is_free and rules.joint_consensus and rules.configuration_step_check:
+    if not is_free and checks_steps(rules):
         return "configuration"
     if not log.heads.extends(entry.content, at=before):
         return "log"
@@ -68,3 +75,16 @@ def is_elected(election: Election, term: int, configuration: Configuration, nota
     primary = election.primary.public_key
     voted = [voter for voter, vote in election.votes if notary.is_vote(term, primary, voter.public_key, vote)]
     return is_quorum(configuration, voted)
+
+
+def intact(base: Base, entries: Sequence[Entry], notary: Notary) -> list[Entry]:
+    """Of ``entries``, which storage holds, those up to the first that does not follow from the one before it."""
+    found: list[Entry] = []
+    position, term, last_hash = base.position, base.term, base.hash
+    for entry in entries:
+        expected = notary.entry_hash(position + 1, entry.term, last_hash, entry.author, entry.content)
+        if entry.position != position + 1 or entry.term < term or entry.hash != expected:
+            break
+        found.append(entry)
+        position, term, last_hash = entry.position, entry.term, entry.hash
+    return found

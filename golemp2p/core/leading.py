@@ -103,7 +103,23 @@ class Leading:
                 self.progress.pop(member, None)
 
     def _is_untold(self, progress: Progress) -> bool:
-        return progress.match > 0 and not progress.is_gone and progress.commit < self._state.log.configuration_position
+        reached = progress.match > 0 or progress.asked
+        return reached and not progress.is_gone and progress.commit < self._state.log.configuration_position
+
+    def tell_outsider(self, member: Member, now_ns: int) -> None:
+        """Somebody who is no member any more asks whether this is its primary, or for votes: bring it as far as the configuration that
+        says so."""
+        state = self._state
+        if member in state.log.configuration.members:
+            return
+        progress = self.progress.get(member) or Progress(state.log.last_position + 1, state.limits.retry_ns)
+        progress.rewind()
+        progress.commit, progress.asked, progress.wants_proof, progress.is_gone = 0, True, True, False
+        self.progress[member] = progress
+        self._track()
+        if member in self.progress:
+            self._ship(member, progress, now_ns)
+            self._remind(member, progress, now_ns)
 
     def flush(self, now_ns: int) -> None:
         """Ship everything queued: one durable write here, one append per follower, as far as their windows go."""
@@ -124,7 +140,7 @@ class Leading:
             progress.wants_base = True
             if not progress.offered:
                 progress.offered = True
-                state.send(member.public_key, Offer(log.base))
+                state.send(member.public_key, Offer(log.base, log.milestones(after=log.base.position)))
                 progress.arm(now_ns)
             return
         window = 1 if progress.probing else limits.appends_in_flight_max
@@ -132,12 +148,13 @@ class Leading:
             first = progress.next
             count = min(limits.append_entries_max, state.written_position + 1 - first)
             entries = log.stretch(first, count, limits.append_bytes_max)
-            self._send(member, first - 1, entries)
+            self._send(member, progress, first - 1, entries)
             progress.sent(first, first + len(entries) - 1, now_ns)
 
-    def _send(self, member: Member, previous: int, entries: tuple[Entry, ...]) -> None:
+    def _send(self, member: Member, progress: Progress, previous: int, entries: tuple[Entry, ...]) -> None:
         log = self._state.log
-        append = Append(previous, log.term_at(previous), log.hash_at(previous), entries, log.commit)
+        milestones = log.milestones() if progress.wants_proof else ()
+        append = Append(previous, log.term_at(previous), log.hash_at(previous), entries, log.commit, milestones)
         self._state.send(member.public_key, append)
 
     # -- committing
@@ -189,7 +206,8 @@ class Leading:
     def _owes(self, member: Member, progress: Progress) -> bool:
         """Whether this follower is to be told what is committed."""
         log = self._state.log
-        is_behind = progress.commit < log.commit and progress.match > 0 and log.base.position < progress.next
+        is_known = progress.match > 0 or progress.asked
+        is_behind = is_known and progress.commit < log.commit and log.base.position < progress.next
         return is_behind and self._is_spoken_to(member, progress)
 
     def _is_spoken_to(self, member: Member, progress: Progress) -> bool:
@@ -243,7 +261,7 @@ class Leading:
             return
         for member, progress in self.progress.items():
             if not progress.wants_base and progress.next > log.base.position:
-                self._send(member, progress.next - 1, ())
+                self._send(member, progress, progress.next - 1, ())
         self._track()
         self._confirm(now_ns)
         if not state.is_elector:
@@ -258,7 +276,7 @@ class Leading:
         state = self._state
         is_open = state.log.commit >= self._opened_at or not state.rules.serve_after_election_commit
         has_majority = state.has_live_majority() or not state.rules.stop_without_majority
-        self._in_doubt = self._in_doubt or not has_majority
+        self._in_doubt = (self._in_doubt or not has_majority) and state.rules.confirm_regained_majority
         may_serve = is_open and not self._in_doubt and self._transfer is None
         if may_serve and not self.is_serving:
             state.effects.append(StartServing(state.shard, state.term))
@@ -371,5 +389,5 @@ class Leading:
                 progress.delay_ns = min(2 * progress.delay_ns, limits.retry_max_ns)
                 self._ship(member, progress, now_ns)
                 if progress.due_ns is None and self._owes(member, progress):
-                    self._send(member, progress.next - 1, ())
+                    self._send(member, progress, progress.next - 1, ())
                     progress.arm(now_ns)

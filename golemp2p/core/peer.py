@@ -112,7 +112,8 @@ class Peer:
         return self._done(now_ns)
 
     def leave(self, now_ns: int) -> list[Effect]:
-        """Give every replica away, then say farewell: ``Drained``. Others see at once that this node takes nothing any more."""
+        """Give every replica away, then say farewell: ``Drained``. Others see at once that this node takes nothing any more. A node that
+        nobody can take over from stays; call it again after a restart."""
         record = self.membership.record
         self._node_level(self.membership.update(now_ns, addresses=record.addresses, weight=0, domain=record.domain), now_ns)
         self._drain_ns = now_ns
@@ -367,12 +368,14 @@ class Peer:
         return tuple(dict.fromkeys((*likely, *members.others())))
 
     def _drain(self, now_ns: int) -> None:
-        if len(self.shards) == 0 or self.membership.members.present_count == 1:
+        if len(self.shards) == 0:
             self._drain_ns = None
             self._node_level(self.membership.leave(now_ns), now_ns)
             self._out.append(Drained())
         else:
             self._drain_ns = now_ns + self.profile.drain_tick_ns
+            for shard in self.shards.deciding():  # it may have been removed, and nobody there to tell it
+                self.shards.doubt(shard, now_ns)
 
     # -- the end of every call
 

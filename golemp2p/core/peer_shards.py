@@ -74,8 +74,13 @@ class PeerShards:
     # -- questions
 
     def __len__(self) -> int:
-        """Shards that count on this node, as far as it knows."""
-        return len(self._of_peer.get(self.me.public_key, ()))
+        """Shards in which this node decides, as far as it knows."""
+        return len(self.deciding())
+
+    def deciding(self) -> list[int]:
+        """Shards in which this node has a vote, as far as it knows."""
+        shards = self._of_peer.get(self.me.public_key, ())
+        return [shard for shard in shards if self.me in self._configurations[shard].electors]
 
     def __getitem__(self, shard: int) -> Replica:
         return self._replicas[shard]
@@ -152,8 +157,11 @@ class PeerShards:
         replica = self._replicas.get(shard)
         if replica is None:
             replica = self._met(sender, message, now_ns)
-        if replica is not None:
-            self._drive(shard, replica.receive(sender, message, now_ns), now_ns)
+        if replica is None:
+            return
+        if replica.suspects(sender) and sender not in self._suspected:  # it was removed when it was dead, and is back
+            self._drive(shard, replica.peer_alive(sender, now_ns), now_ns)
+        self._drive(shard, replica.receive(sender, message, now_ns), now_ns)
 
     def _met(self, sender: bytes, message: ShardMessage, now_ns: int) -> Replica | None:
         """About a shard that this node does not hold: only a primary that wants it as a member makes it hold one."""

@@ -250,7 +250,7 @@ class Planner:
         return effects
 
     def _is_new(self, shard: int, now_ns: int) -> bool:
-        """Whether this node has led ``shard`` for so short that it waits before it hands it on: its predecessor may know something, such
+        """Whether this node has led ``shard`` so short that it waits before it hands it on: its predecessor may know something, such
         as that it is draining, which is still on its way here."""
         until_ns = self._led_since_ns[shard] + self._profile.retry_ns
         if until_ns > now_ns:

@@ -19,18 +19,22 @@ from golemp2p.model.messages_shard import Appended, Refusal
 class Progress:
     """``in_flight``: (first, last) positions of each unanswered append, oldest first. ``due_ns``: when to send again what nobody
     answered; ``None`` while nothing is under way. ``damaged``: it has the entries but must not be counted (S9).
-    ``violations``: how often, since something was accepted, it said that this primary broke the protocol. ``is_gone``: its node
-    answers with another store, so nothing is sent to this one any more. ``commit``: how far it knows the log to be committed."""
+    ``violations``: how often, since something was accepted, it said that this primary broke the protocol. ``wants_proof``: it
+    does not know that this primary won its term. ``is_gone``: its node
+    answers with another store, so nothing is sent to this one any more. ``commit``: how far it knows the log to be committed.
+    ``asked``: it is no member any more, and wants to know."""
 
     next: int
     delay_ns: int
     wants_base: bool = False
     match: int = 0
     commit: int = 0
+    asked: bool = False
     probing: bool = True
     damaged: bool = False
     is_gone: bool = False
     violations: int = 0
+    wants_proof: bool = False
     offered: bool = False
     due_ns: int | None = None
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)
@@ -62,6 +66,7 @@ class Progress:
             self.in_flight.popleft()
         self.probing = self.wants_base = self.offered = False
         self.violations = 0
+        self.wants_proof = False
         self.delay_ns = delay_ns
         self.due_ns = now_ns + delay_ns if self.in_flight else None
 
@@ -79,6 +84,12 @@ class Progress:
             self.in_flight.clear()
             self.probing = True
             return
+        if answer.refusal is Refusal.UNPROVEN:
+            if not self.wants_proof:  # else it was shown, and the timer shows it again
+                self.wants_proof = True
+                self.rewind()
+            return
+        self.wants_proof = False
         if answer.refusal is Refusal.VIOLATION and self.in_flight and answer.position == self.in_flight[0][0] - 1:
             self.violations += 1  # once for each time the timer sends it, however much was sent behind it
         if answer.refusal not in (Refusal.BEHIND, Refusal.CONFLICT):

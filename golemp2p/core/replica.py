@@ -23,7 +23,10 @@ from collections.abc import Iterable, Sequence
 
 from golemp2p.core.catch_up import CatchUp
 from golemp2p.core.effects import Effect
+from golemp2p.core.entry_check import intact
+from golemp2p.core.evidence import is_primary
 from golemp2p.core.following import Following
+from golemp2p.core.forced_recovery import recover_by_force
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
@@ -74,7 +77,7 @@ class Replica:
         limits: Limits = DEFAULT_LIMITS,
         suspected: Iterable[bytes] = (),
     ) -> None:
-        log = ReplicaLog(durable.base, durable.heads, _intact(durable, notary), durable.record.commit)
+        log = ReplicaLog(durable.base, durable.heads, intact(durable.base, durable.entries, notary), durable.record.commit)
         state = ReplicaState(shard, me, durable, notary, rules=rules, limits=limits, log=log)
         state.suspected = dict.fromkeys(suspected)
         self._state = state
@@ -108,7 +111,7 @@ class Replica:
             case Append() | TakeOver() | Offer():
                 self._heard_primary(sender, message, body, now_ns)
             case RequestVote():
-                self._voting.requested(Member(sender, message.store_id), message.term, body)
+                self._voting.requested(Member(sender, message.store_id), message.term, body, now_ns)
             case _:
                 self._heard_member(Member(sender, message.store_id), message, now_ns)
         return self._taken()
@@ -271,20 +274,7 @@ class Replica:
     def recover_by_force(self, order: Branch, now_ns: int) -> list[Effect]:
         """Go on alone from what this replica has, by an operator's ``order``, under a new branch name; the other replicas of the old
         history are not listened to any more. Raises ``InvalidState`` when the order does not fit this replica."""
-        state = self._state
-        log = state.log
-        fits = (order.survivor, order.last_position, order.last_hash) == (state.me, log.last_position, log.last_hash)
-        if not fits or order.branch == log.branch or order.uncertain_from > log.commit + 1 or log.is_blank:
-            raise InvalidState("the order is for another replica, or for another state of this one")
-        if not state.notary.is_branch_signed(order):
-            raise InvalidState("the order is not signed by the operator of this mesh")
-        state.adopt(state.term + 1, "forced-recovery")
-        state.voted_for = state.me
-        state.damaged, state.damaged_logs = False, ()
-        state.role, state.primary = Role.PRIMARY, state.me.public_key
-        state.leading = Leading(state)
-        state.leading.open_term(order, now_ns)
-        state.notice("forced-recovery", branch=order.branch, missing_after=order.last_position)
+        recover_by_force(self._state, order, now_ns)
         return self._taken()
 
     # -- questions
@@ -304,7 +294,7 @@ class Replica:
 
     @property
     def election(self) -> Entry | None:
-        """The newest election in the log, with its certificate; ``None`` when it is compacted away."""
+        """The newest election in the log, with its certificate, also when it is compacted away; ``None`` before the first."""
         return self._state.log.election()
 
     @property
@@ -339,13 +329,13 @@ class Replica:
     @property
     def is_removed(self) -> bool:
         """Whether a committed configuration has no place for this replica, which was a member before; or a quorum of the others told it
-        so when it campaigned."""
+        so when it campaigned. Never of one that is damaged: it may have lost the configuration that names it."""
         state = self._state
         if state.outcast:
             return True
         log = state.log
         configuration = log.configuration
-        is_known = not log.is_blank and log.configuration_position <= log.commit
+        is_known = not log.is_blank and not state.damaged and log.configuration_position <= log.commit
         return is_known and state.has_belonged() and state.known_as(configuration, state.me) not in configuration.members
 
     @property
@@ -390,6 +380,10 @@ class Replica:
         if message.term < state.term:
             state.send(sender, Appended(_position_of(body), Refusal.OLD_TERM, 0, state.abstains, state.log.commit))
             return
+        if not self._is_primary(sender, message.term, body):
+            state.notice("unproven-primary", peer=sender, claimed=message.term)
+            state.send(sender, Appended(_position_of(body), Refusal.UNPROVEN, 0, state.abstains, state.log.commit))
+            return
         if message.term > state.term:
             state.adopt(message.term, "higher-term")
         if state.primary not in (None, sender):
@@ -405,6 +399,13 @@ class Replica:
         else:
             self._voting.campaign(now_ns, hand_over=True)
 
+    def _is_primary(self, sender: bytes, term: int, body: Append | Offer | TakeOver) -> bool:
+        """Whether ``sender`` won ``term``, as far as this replica can tell. A blank one cannot, and believes whoever speaks first."""
+        state = self._state
+        if (state.primary, state.term) == (sender, term) or state.log.is_blank or not state.rules.verify_election:
+            return True
+        return is_primary(state, sender, term, body)
+
     def _heard_member(self, member: Member, message: ShardMessage, now_ns: int) -> None:
         """Answers and questions, of any replica. A higher term counts if its sender is a member as far as this replica knows."""
         state = self._state
@@ -415,7 +416,9 @@ class Replica:
                 state.adopt(message.term, "higher-term")
         leading = state.leading
         match body:
-            case Appended() if leading is not None and (message.term == state.term or body.refusal is Refusal.DAMAGED):
+            case Appended() if leading is not None and (
+                message.term == state.term or body.refusal in (Refusal.DAMAGED, Refusal.UNPROVEN)
+            ):
                 leading.appended(member, body, now_ns)
             case Voted():
                 self._voting.voted(member, message, body, now_ns)
@@ -424,6 +427,8 @@ class Replica:
             case AskPrimary():
                 if leading is None or message.term != state.term:
                     state.send(member.public_key, Resigned(message.term))
+                else:
+                    leading.tell_outsider(member, now_ns)
             case Resigned():
                 if state.primary == member.public_key and body.term == state.term:
                     state.primary = None
@@ -448,16 +453,3 @@ def _position_of(body: Append | Offer | TakeOver) -> int:
             return body.base.position
         case TakeOver():
             return 0
-
-
-def _intact(durable: ReplicaDurable, notary: Notary) -> list[Entry]:
-    """The entries up to the first that does not follow from the one before it."""
-    intact: list[Entry] = []
-    position, term, last_hash = durable.base.position, durable.base.term, durable.base.hash
-    for entry in durable.entries:
-        expected = notary.entry_hash(position + 1, entry.term, last_hash, entry.author, entry.content)
-        if entry.position != position + 1 or entry.term < term or entry.hash != expected:
-            break
-        intact.append(entry)
-        position, term, last_hash = entry.position, entry.term, entry.hash
-    return intact

@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping
 
 from golemp2p.core.log_heads import LogHeads
 from golemp2p.model.ids import Key
-from golemp2p.model.replication import Base, Branch, Configuration, Content, Election, Entry, Head, LogSegment
+from golemp2p.model.replication import MILESTONES_MAX, Base, Branch, Configuration, Content, Election, Entry, Head, LogSegment
+
+MILESTONES = (Election, Configuration)
+
+
+def _newest(milestones: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    kept = milestones[-MILESTONES_MAX:]
+    if any(entry.content.__class__ is Election for entry in kept):
+        return kept
+    elections = [entry for entry in milestones if entry.content.__class__ is Election]
+    return (*elections[-1:], *kept[-(MILESTONES_MAX - 1) :])
 
 
 class ReplicaLog:
@@ -89,9 +99,18 @@ class ReplicaLog:
         """Where the newest branch of the log began; the base's position if that was before."""
         return self._branches[-1][0]
 
+    def primaries(self) -> dict[int, bytes]:
+        """Who won each term of which there is something after the base, or which was at the base."""
+        return {self.term_at(position): author for position, author in self._authors}
+
+    def milestones(self, *, after: int = 0) -> tuple[Entry, ...]:
+        """Elections and configurations after position ``after``, oldest first; as many as ``Base.milestones`` may hold."""
+        found = (entry for entry in self.entries if entry.content.__class__ in MILESTONES)
+        return tuple(entry for entry in _newest((*self.base.milestones, *found)) if entry.position > after)
+
     def election(self) -> Entry | None:
-        """The newest election that is still in the log."""
-        return next((entry for entry in reversed(self.entries) if entry.content.__class__ is Election), None)
+        """The newest election."""
+        return next((entry for entry in reversed(self.milestones()) if entry.content.__class__ is Election), None)
 
     def holds(self, position: int) -> bool:
         """Whether term and hash at ``position`` are known."""
@@ -169,6 +188,7 @@ class ReplicaLog:
         changed = self.heads.compact(position, [entry.content for entry in self.entries[:count]])
         configured = max(at for at, _ in self._configurations if at <= position)
         branch = next(name for at, name in reversed(self._branches) if at <= position)
+        passed = [entry for entry in self.entries[:count] if entry.content.__class__ in MILESTONES]
         base = Base(
             position,
             self.term_at(position),
@@ -177,6 +197,7 @@ class ReplicaLog:
             self.configuration_at(position),
             configured,
             branch,
+            _newest((*self.base.milestones, *passed)),
         )
         del self.entries[:count]
         self.base = base

@@ -20,6 +20,7 @@ class Rules:
     durable_before_ack: bool = True  # S4
     truncate_only_uncommitted: bool = True  # S4
     own_term_commit: bool = True  # S5
+    verify_election: bool = True  # S7
     serve_after_election_commit: bool = True  # S7
     new_term_after_restart: bool = True  # S7
     joint_consensus: bool = True  # S8
@@ -29,6 +30,7 @@ class Rules:
     store_id_identity: bool = True  # S9
     damaged_replica_abstains: bool = True  # S9
     stop_without_majority: bool = True  # S10
+    confirm_regained_majority: bool = True  # S10
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,4 +45,5 @@ class Source:
 
     def _offer(self, peer: bytes) -> None:
         if self._state.leading is not None:
-            self._state.send(peer, Offer(self._state.log.base))
+            log = self._state.log
+            self._state.send(peer, Offer(log.base, log.milestones(after=log.base.position)))

@@ -22,6 +22,8 @@ from golemp2p.core.effects import Effect, Send
 from golemp2p.core.membership_profile import MS
 from golemp2p.model.messages_requests import Answer, Busy, Forward, NotPrimary, RequestMessage
 
+FIRST_NUMBER_MAX = 1 << 48
+
 
 @dataclass(frozen=True, slots=True)
 class RequestProfile:
@@ -109,7 +111,7 @@ class Requests:
         self._is_alive = is_alive
         self._dice = dice
         self._profile = profile or RequestProfile()
-        self._number = 0
+        self._number = dice.randrange(FIRST_NUMBER_MAX)  # answers to an earlier life of this node fit none of this one
         self._requests: dict[int, _Request] = {}
         self._hints: dict[int, _Hint] = {}
 

@@ -5,14 +5,16 @@
 Raft 5.2 and 5.4.1, and the thesis' 4.2.3 and 9.6. **Where it differs:** no election timeouts: the node decides who campaigns, and
 when, from its failure detector, and a voter sticks to a primary which its *node* holds alive. A trial round first, so that a
 campaign nobody will vote for raises no term and writes nothing. Votes are signed, and a voter must be an elector of the configuration
-which the candidate states, not of its own: a voter to come may not have heard yet that it is one.
+which the candidate states, not of its own: a voter to come may not have heard yet that it is one. It knows the candidate, at least
+as a learner, or is shown how it became an elector.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from golemp2p.core.configuration import is_quorum
+from golemp2p.core.evidence import newest_configuration
 from golemp2p.core.leading import Leading
 from golemp2p.core.replica_state import ReplicaState, Role
 from golemp2p.model.messages_shard import AskPrimary, Refusal, RequestVote, ShardMessage, Voted
@@ -21,7 +23,8 @@ from golemp2p.model.replication import Election, Member
 
 @dataclass(slots=True)
 class Campaign:
-    """``votes``: per elector, its signature (empty in a trial). ``own_vote``: token of the write that makes it durable."""
+    """``votes``: per elector, its signature (empty in a trial). ``shown``: electors that did not know the candidate and
+    were shown its milestones. ``own_vote``: token of the write that makes it durable."""
 
     term: int
     trial: bool
@@ -31,6 +34,7 @@ class Campaign:
     delay_ns: int
     votes: dict[Member, bytes] = field(default_factory=dict)
     refused: dict[Member, Refusal] = field(default_factory=dict)
+    shown: dict[Member, None] = field(default_factory=dict)
     own_vote: int | None = None
     tries: int = 1
 
@@ -93,7 +97,11 @@ class Voting:
 
     def _request(self, campaign: Campaign) -> None:
         for member in self._unheard(campaign):
-            self._state.send(member.public_key, campaign.request, term=campaign.term)
+            request = self._showing(campaign) if member in campaign.shown else campaign.request
+            self._state.send(member.public_key, request, term=campaign.term)
+
+    def _showing(self, campaign: Campaign) -> RequestVote:
+        return replace(campaign.request, milestones=self._state.log.milestones())
 
     def persisted(self, token: int, now_ns: int) -> None:
         state = self._state
@@ -102,7 +110,7 @@ class Voting:
             campaign.own_vote = None
             self._count(campaign, self._self(), state.notary.cast_vote(state.term, state.me.public_key), now_ns)
 
-    def requested(self, candidate: Member, term: int, body: RequestVote) -> None:
+    def requested(self, candidate: Member, term: int, body: RequestVote, now_ns: int) -> None:
         """Somebody wants to be primary of ``term``."""
         state = self._state
         candidate = state.known_as(body.configuration, candidate)
@@ -113,6 +121,8 @@ class Voting:
         refusal = refusal or self._unable(candidate, term, body)
         if refusal is Refusal.PRIMARY_ALIVE and state.primary is not None and state.leading is None:
             state.send(state.primary, AskPrimary())
+        if refusal is Refusal.NOT_A_MEMBER and state.leading is not None:
+            state.leading.tell_outsider(candidate, now_ns)
         if refusal is not None or body.trial:
             state.send(key, Voted(term, body.trial, refusal, b""))
             return
@@ -131,15 +141,23 @@ class Voting:
         own = state.log.configuration
         if state.abstains:
             return Refusal.DAMAGED
-        if state.known_as(body.configuration, state.me) not in electors:
+        if state.known_as(body.configuration, state.me) not in electors or state.log.is_blank:
             return Refusal.NOT_A_VOTER
-        is_outdated = body.configuration_position <= state.log.configuration_position and not state.log.is_blank
-        if candidate not in own.electors and (is_outdated or candidate not in electors):
+        is_outdated = body.configuration_position <= state.log.configuration_position
+        if candidate not in own.electors and (is_outdated or candidate not in electors or not self._is_known(candidate, body)):
             return Refusal.NOT_A_MEMBER
         is_primary = candidate.public_key == state.primary  # it was: it knows best that it is no more
         if state.rules.stickiness and not body.hand_over and not is_primary and state.holds_primary_alive():
             return Refusal.PRIMARY_ALIVE
         return None
+
+    def _is_known(self, candidate: Member, body: RequestVote) -> bool:
+        """Whether ``candidate``, no elector as far as this replica knows, may have become one: it is a learner, or shows its group's
+        milestones. Else whoever asks with a configuration of its own making would be voted for."""
+        state = self._state
+        if candidate in state.log.configuration.members or not state.rules.verify_election:
+            return True
+        return candidate in newest_configuration(state, body).electors
 
     def _unable(self, candidate: Member, term: int, body: RequestVote) -> Refusal | None:
         state = self._state
@@ -159,6 +177,10 @@ class Voting:
             return
         voter = state.known_as(campaign.request.configuration, sender)
         if voter not in campaign.request.configuration.electors:
+            return
+        if body.refusal is Refusal.NOT_A_MEMBER and voter not in campaign.shown:
+            campaign.shown[voter] = None
+            state.send(voter.public_key, self._showing(campaign), term=campaign.term)
             return
         if body.refusal is not None:
             campaign.refused[voter] = body.refusal

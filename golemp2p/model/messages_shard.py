@@ -34,11 +34,13 @@ class Refusal(IntEnum):
     CONFLICT = 8
     VIOLATION = 9  # the sender broke the protocol
     BLANK = 10  # the follower has nothing and needs the base first
+    UNPROVEN = 11  # the follower does not know that the sender won this term: show it
 
 
 @light_dataclass(frozen=True, slots=True)
 class RequestVote:
-    """``trial``: would you vote for me in this term? Promises nothing. ``hand_over``: the primary wants it so (S3)."""
+    """``trial``: would you vote for me in this term? Promises nothing. ``hand_over``: the primary wants it so (S3). ``milestones``: of
+    the candidate's log, for a voter that does not know it."""
 
     trial: bool
     hand_over: bool
@@ -46,6 +48,7 @@ class RequestVote:
     last_term: int
     configuration: Configuration
     configuration_position: int
+    milestones: tuple[Entry, ...] = ()
 
 
 @light_dataclass(frozen=True, slots=True)
@@ -72,13 +75,15 @@ class Resigned:
 
 @light_dataclass(frozen=True, slots=True)
 class Append:
-    """``entries`` follow the entry at ``previous_position``, which has this term and hash. ``commit``: the primary's."""
+    """``entries`` follow the entry at ``previous_position``, which has this term and hash. ``commit``: the primary's. ``milestones``:
+    of its log, for a follower that does not know who won the term."""
 
     previous_position: int
     previous_term: int
     previous_hash: bytes
     entries: tuple[Entry, ...]
     commit: int
+    milestones: tuple[Entry, ...] = ()
 
 
 @light_dataclass(frozen=True, slots=True)
@@ -104,7 +109,10 @@ class TakeOver:
 
 @light_dataclass(frozen=True, slots=True)
 class Offer:
+    """``milestones``: of the primary's log, those after ``base``."""
+
     base: Base
+    milestones: tuple[Entry, ...] = ()
 
 
 @light_dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ NO_HASH = bytes(HASH_BYTES)
 BRANCH_BYTES = 16
 MAIN_BRANCH = bytes(BRANCH_BYTES)
 """The history that a mesh is born with."""
+MILESTONES_MAX = 32
+"""Three for each change of voters, one for each election. Who was away for more cannot follow them, and is not led any more."""
 
 
 class Member(NamedTuple):
@@ -143,7 +145,9 @@ class Entry:
 class Base:
     """Everything up to ``position`` is applied and only its outcome is kept: the heads of the logs, and this.
 
-    ``author``: public key of the primary of ``term``, which entries after the base may still belong to.
+    ``author``: public key of the primary of ``term``, which entries after the base may still belong to. ``milestones``: elections and
+    configurations up to here, oldest first, the newest ``MILESTONES_MAX`` and in any case the newest election: they prove to others
+    who wrote, and who may.
     """
 
     position: int
@@ -153,6 +157,7 @@ class Base:
     configuration: Configuration
     configuration_position: int
     branch: bytes = MAIN_BRANCH
+    milestones: tuple[Entry, ...] = ()
 
 
 BLANK_BASE = Base(0, 0, NO_HASH, b"", BLANK, 0)

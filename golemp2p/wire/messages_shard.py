@@ -3,6 +3,7 @@
     member    public key and store id, 48 bytes           configuration   [voters, learners, incoming]
     segment   its signed bytes (``wire.segment``)         content         [kind, fields]
     entry     [term, author, content, signature, hash]    position and previous hash follow from the append it is in
+    milestone every field of an entry                     an election or a configuration, to prove who won a term
 
 What a segment claims about itself is read from its bytes; that they are signed is for the core to ask (``wire.notary``).
 """
@@ -30,7 +31,7 @@ MEMBERS_MAX = 16
 """Of each kind in a configuration: five voters, eight learners, and some to spare."""
 
 MESSAGE_BYTES_MAX = (4 << 20) + SEGMENT_BYTES_MAX + (1 << 20)
-"""What an append aims at, the segment that passes the aim, and what the entries add."""
+"""What an append aims at, the segment that passes the aim, and what the entries and the milestones add (each is below 10 KiB)."""
 
 _DEPTH_MAX = 12
 
@@ -74,12 +75,24 @@ _CONFIGURATION = s.record(r.Configuration, _MEMBERS, _MEMBERS, _MEMBERS)
 _HEAD = _converted(s.row(_NUMBER, _HASH), tuple, lambda parts: r.Head(*parts))
 _SEGMENT = _converted(s.short_bytes(SEGMENT_BYTES_MAX), lambda segment: segment.data, _read_segment)
 _VOTES = s.array(s.row(_MEMBER, _SIGNATURE), 2 * MEMBERS_MAX)
-_BASE = s.record(r.Base, _NUMBER, _NUMBER, _HASH, _NO_KEY_OR_KEY, _CONFIGURATION, _NUMBER, _BRANCH)
+_ELECTION = s.record(r.Election, _MEMBER, _CONFIGURATION, _VOTES)
+_MILESTONE = s.record(
+    r.Entry,
+    s.natural(NUMBER_MAX, 1),
+    s.natural(NUMBER_MAX, 1),
+    _HASH,
+    _PUBLIC_KEY,
+    s.union((1, r.Configuration, _CONFIGURATION), (2, r.Election, _ELECTION)),
+    _NO_SIGNATURE_OR_SIGNATURE,
+    _HASH,
+)
+_MILESTONES = s.array(_MILESTONE, r.MILESTONES_MAX)
+_BASE = s.record(r.Base, _NUMBER, _NUMBER, _HASH, _NO_KEY_OR_KEY, _CONFIGURATION, _NUMBER, _BRANCH, _MILESTONES)
 
 CONTENT = s.union(
     (0, r.LogSegment, _SEGMENT),
     (1, r.Configuration, _CONFIGURATION),
-    (2, r.Election, s.record(r.Election, _MEMBER, _CONFIGURATION, _VOTES)),
+    (2, r.Election, _ELECTION),
     (3, r.Deletion, s.record(r.Deletion, _KEY)),
     (4, r.NoOp, s.record(r.NoOp)),
     (
@@ -90,23 +103,23 @@ CONTENT = s.union(
 )
 
 _ENTRIES = s.array(s.row(s.natural(NUMBER_MAX, 1), _PUBLIC_KEY, CONTENT, _NO_SIGNATURE_OR_SIGNATURE, _HASH), ENTRIES_MAX)
-_APPEND_PARTS = s.row(_NUMBER, _NUMBER, _HASH, _ENTRIES, _NUMBER)
+_APPEND_PARTS = s.row(_NUMBER, _NUMBER, _HASH, _ENTRIES, _NUMBER, _MILESTONES)
 
 
 def _append_parts(append: msg.Append) -> tuple[Any, ...]:
     expected = append.previous_position + 1
     assert [entry.position for entry in append.entries] == list(range(expected, expected + len(append.entries))), "no gaps"
     rows = tuple((e.term, e.author, e.content, e.signature, e.hash) for e in append.entries)
-    return append.previous_position, append.previous_term, append.previous_hash, rows, append.commit
+    return append.previous_position, append.previous_term, append.previous_hash, rows, append.commit, append.milestones
 
 
 def _append_of(parts: tuple[Any, ...]) -> msg.Append:
-    position, term, last_hash, rows, commit = parts
+    position, term, last_hash, rows, commit, milestones = parts
     entries: list[r.Entry] = []
     for at, (entry_term, author, content, signature, entry_hash) in enumerate(rows, position + 1):
         previous_hash = entries[-1].hash if entries else last_hash
         entries.append(r.Entry(at, entry_term, previous_hash, author, content, signature, entry_hash))
-    return msg.Append(position, term, last_hash, tuple(entries), commit)
+    return msg.Append(position, term, last_hash, tuple(entries), commit, milestones)
 
 
 _MANIFEST_HEADS = s.array(s.row(_KEY, _HEAD), HEADS_MAX)
@@ -114,13 +127,13 @@ _BODY = s.union(
     (
         0,
         msg.RequestVote,
-        s.record(msg.RequestVote, s.flag(), s.flag(), _NUMBER, _NUMBER, _CONFIGURATION, _NUMBER),
+        s.record(msg.RequestVote, s.flag(), s.flag(), _NUMBER, _NUMBER, _CONFIGURATION, _NUMBER, _MILESTONES),
     ),
     (1, msg.Voted, s.record(msg.Voted, _NUMBER, s.flag(), _REFUSAL, _NO_SIGNATURE_OR_SIGNATURE)),
     (2, msg.Append, _converted(_APPEND_PARTS, _append_parts, _append_of)),
     (3, msg.Appended, s.record(msg.Appended, _NUMBER, _REFUSAL, _NUMBER, s.flag(), _NUMBER)),
     (4, msg.TakeOver, s.record(msg.TakeOver)),
-    (5, msg.Offer, s.record(msg.Offer, _BASE)),
+    (5, msg.Offer, s.record(msg.Offer, _BASE, _MILESTONES)),
     (6, msg.FetchManifest, s.record(msg.FetchManifest, _NUMBER, s.optional(_KEY))),
     (7, msg.ManifestPage, s.record(msg.ManifestPage, _NUMBER, s.optional(_KEY), _MANIFEST_HEADS, s.flag())),
     (8, msg.FetchSegments, s.record(msg.FetchSegments, _NUMBER, _KEY, _NUMBER, _NUMBER)),

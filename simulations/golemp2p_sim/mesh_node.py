@@ -228,7 +228,8 @@ class MeshNode:
                 case GaveUp():
                     self._desk.gave_up(effect, now_ns)
                 case StartServing(shard, term):
-                    self._serving_began(shard, term, now_ns)
+                    if shard in self._peer.shards:  # as above
+                        self._serving_began(shard, term, now_ns)
                 case StopServing(shard, reason):
                     self._out.append(Sometimes(f"a primary stopped: {reason}"))
                     if reason == "hand-over":

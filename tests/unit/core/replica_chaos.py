@@ -9,14 +9,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from replica_checks import Violation
+from replica_checks import Violation, demand
 from replica_world import LOGS, FakeNotary, World, founded, key_of, make_segment
 
+from golemp2p.core.configuration import is_quorum
 from golemp2p.core.replica import Role
 from golemp2p.core.replica_rules import Rules
 from golemp2p.errors import InvalidState
-from golemp2p.model.messages_shard import Append
-from golemp2p.model.replication import Configuration, Election, Entry, LogSegment, NoOp
+from golemp2p.model.messages_shard import Append, Offer, RequestVote, ShardMessage, TakeOver
+from golemp2p.model.replication import Base, Configuration, Election, Entry, LogSegment, NoOp
 
 WEIGHTS = {
     "deliver": 100,
@@ -46,6 +47,7 @@ WEIGHTS = {
     "rot": 0.4,
     "repair": 3,
     "tamper": 0,
+    "usurp": 0,
 }
 
 
@@ -303,6 +305,39 @@ class Chaos:
             body = forge(message.body, receiver)
             if body is not None:
                 self.world.hand(sender, receiver, replace(message, body=body))
+
+    def usurp(self) -> None:
+        """Somebody who won nothing speaks as primary of a higher term, or asks for votes with a group of its own making."""
+        world = self.world
+        name, victim = self.random.sample(self.names, 2)
+        node, receiver = world.nodes[name], world.nodes[victim]
+        if receiver.replica is None or receiver.replica.log.is_blank:
+            return  # a blank one believes who speaks first
+        term = receiver.replica.term + self.random.randrange(1, 3)
+        log = receiver.replica.log
+        if any(is_quorum(known, [node.member]) for known in log.configurations()):
+            return  # it decides alone
+        own = Configuration((node.member,))
+        votes = ((node.member, FakeNotary(node.key).cast_vote(term, node.key)),)
+        shell = Entry(log.last_position + 1, term, log.last_hash, node.key, NoOp(), b"", b"")
+        won = self.signed(
+            shell, Election(node.member, self.random.choice((own, log.configuration)), votes), shell.previous_hash
+        )
+        joined = Configuration((node.member, receiver.member))
+        base = Base(won.position, term, won.hash, node.key, own, won.position, log.branch, (won,))
+        body: Any = self.random.choice(
+            (
+                Append(log.commit, log.term_at(log.commit), log.hash_at(log.commit), (), log.last_position),
+                Append(log.last_position, log.last_term, log.last_hash, (won,), log.last_position),
+                Append(log.commit, log.term_at(log.commit), log.hash_at(log.commit), (), log.commit, (won,)),
+                Offer(base, (won,)),
+                TakeOver(),
+            )
+        )
+        if node.member not in log.configuration.members and self.random.random() < 0.5:
+            body = RequestVote(False, True, log.last_position, log.last_term, joined, log.configuration_position + 1, (won,))
+        world.hand(node.key, receiver.key, ShardMessage(7, log.branch, term, node.member.store_id, body))
+        demand(receiver.replica.term < term or not isinstance(body, RequestVote), "voted for a stranger")
 
     def forged_segment(self, body: Append, receiver: bytes) -> Append | None:
         entry = body.entries[-1]

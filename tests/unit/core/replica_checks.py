@@ -30,6 +30,7 @@ class ReplicaChecks:
         self.ever_synced: dict[Any, set[tuple[int, bytes]]] = {}  # what it dropped, being removed, it reaches before it counts
         self.leading: dict[bytes, int] = {}
         self.commit: dict[bytes, int] = {}
+        self.doubted: dict[bytes, tuple[int, int]] = {}  # primaries that lost their majority: term, end of their log then
         self.opened: dict[int, tuple[int, bytes]] = {}  # term -> position and hash of its election
         self.bases: dict[Any, int] = {}
         self.acknowledged: dict[bytes, tuple[int, int]] = {}  # of each node: term, and the position it said it holds durably
@@ -40,6 +41,7 @@ class ReplicaChecks:
 
     def stopped(self, node: Any) -> None:
         self.leading.pop(node.key, None)
+        self.doubted.pop(node.key, None)
 
     def harmed(self, node: Any) -> None:
         """Its disk is not what it was: nobody counts on what it said."""
@@ -172,6 +174,8 @@ class ReplicaChecks:
     def serving(self, node: Any, term: int) -> None:
         position, entry_hash = self.opened.get(term, (0, b""))
         demand(self.done.get(position, (b"", 0))[0] == entry_hash, "serves before its election is committed")
+        doubted_term, end = self.doubted.get(node.key, (0, 0))
+        demand(doubted_term != term or node.replica.commit_position > end, "serves again without a commit since")
 
     # -- every step
 
@@ -182,6 +186,9 @@ class ReplicaChecks:
         term, position = self.acknowledged.get(node.key, (0, 0))
         if replica is not None and replica.term == term:
             demand(position <= replica.log.last_position, "acknowledged entries dropped")
+        if replica is not None and replica.role is Role.FOLLOWER and replica.primary is not None and not replica.log.is_blank:
+            elected = self.primaries.get((replica.log.branch, replica.term), (b"", 0))[0]
+            demand(replica.primary == elected, "followed who was not elected")
         if replica is None or replica.role is not Role.PRIMARY:
             self.leading.pop(node.key, None)
             return
@@ -191,6 +198,8 @@ class ReplicaChecks:
             branch = replica.log.branch
             demand(self.primaries.setdefault((branch, replica.term), who) == who, "two primaries in a term")
             self.complete(replica)
+        if not replica._state.has_live_majority():
+            self.doubted[node.key] = replica.term, replica.log.last_position
         if replica.is_serving:
             demand(replica._state.has_live_majority(), "serves without a majority")
 

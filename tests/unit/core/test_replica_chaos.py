@@ -25,7 +25,7 @@ ROUGH = {
     "lose_disk": 3,
     "damage": 3,
 }
-LYING = {**ROUGH, "tamper": 3}
+LYING = {**ROUGH, "tamper": 3, "usurp": 3}
 DISKS = {**ROUGH, "lose_disk": 30, "damage": 30}
 ROTTEN = {
     "propose": 30,
@@ -57,6 +57,7 @@ NOTICED_BY = {
     "durable_before_ack": ("acknowledged before it was durable", ROUGH),
     "truncate_only_uncommitted": ("committed entries truncated", LYING),
     "own_term_commit": ("committed by way of an older term", ROUGH),
+    "verify_election": ("not elected", LYING),
     "serve_after_election_commit": ("serves before its election is committed", ROUGH),
     "new_term_after_restart": ("two primaries in a term", ROUGH),
     "joint_consensus": ("voters changed at once", ROUGH),
@@ -65,6 +66,7 @@ NOTICED_BY = {
     "record_outlives_removal": ("while damaged", LEAVING),
     "store_id_identity": ("a committed entry is lost", DISKS),
     "damaged_replica_abstains": ("while damaged", DISKS),
+    "confirm_regained_majority": ("serves again without a commit since", ROUGH),
     "stop_without_majority": ("serves without a majority", ROUGH),
 }
 

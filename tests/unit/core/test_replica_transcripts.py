@@ -610,3 +610,34 @@ def test_a_configuration_that_no_honest_primary_would_append_is_refused() -> Non
     assert [dict(notice.fields)["reason"] for _, notice in world.notices if notice.name == "protocol-violation"] == [
         "configuration"
     ]
+
+
+def test_a_replica_that_lost_the_configuration_that_names_it_does_not_take_itself_for_removed() -> None:
+    world = founded()
+    world.propose("A")
+    world.rest()
+    world.crash("C")
+    world.damage("C", 0)  # down to the founder's configuration
+    world.start("C")
+    assert world["C"].configuration.voters == (world.nodes["A"].member,)
+    assert world["C"].is_damaged
+    assert not world["C"].is_removed
+
+
+def test_who_was_removed_and_not_told_asks_and_hears_it() -> None:
+    world = founded(others="D")
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    world.settle()
+    world.cut.add((key_of("A"), key_of("C")))
+    world.call("A", "change_members", world.members("ABD"), ())
+    world.settle()
+    world.cut.clear()
+    world["A"]._state.leading.progress.pop(world.nodes["C"].member)  # as after a restart, or among too many others
+    assert world["C"].primary == key_of("A")
+    world.carry_out(world.nodes["C"], world["C"].ask_primary())
+    world.rest()
+    assert world["C"].is_removed
+    assert world["A"].is_idle
+    world.carry_out(world.nodes["B"], world["B"].ask_primary())
+    world.settle()
+    assert world["A"].is_idle  # a member needs no answer

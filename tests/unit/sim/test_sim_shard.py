@@ -44,8 +44,9 @@ RULES = {
 }
 """Rule that is off -> scenario, the judge that notices it, within so many seeds of 30 seconds."""
 
-ELSEWHERE = {"record_outlives_removal", "configuration_step_check"}
-"""Nobody forgets a shard here, though voters move away, and no liar writes configurations: tests/unit/core/test_replica_chaos.py."""
+ELSEWHERE = {"record_outlives_removal", "configuration_step_check", "verify_election", "confirm_regained_majority"}
+"""Nobody forgets a shard here, though voters move away, and nobody lies about members or elections that never were:
+tests/unit/core/test_replica_chaos.py."""
 
 OUTCOMES = {
     "up_to_date_vote": {"one-entry-per-position", "answered-is-kept", "progress", "nothing-raises"},

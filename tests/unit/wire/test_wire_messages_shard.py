@@ -33,7 +33,21 @@ configurations = st.builds(r.Configuration, groups, groups, groups)
 signatures = st.binary(min_size=64, max_size=64)
 keys = st.builds(Key, st.binary(min_size=20, max_size=20))
 branches = st.binary(min_size=16, max_size=16)
-bases = st.builds(r.Base, number, number, hashes, hashes, configurations, number, branches)
+elections = st.builds(r.Election, members, configurations, st.lists(st.tuples(members, signatures), max_size=5).map(tuple))
+milestones = st.lists(
+    st.builds(
+        r.Entry,
+        st.integers(1, 1 << 40),
+        st.integers(1, 9),
+        hashes,
+        hashes,
+        configurations | elections,
+        signatures | st.just(b""),
+        hashes,
+    ),
+    max_size=3,
+).map(tuple)
+bases = st.builds(r.Base, number, number, hashes, hashes, configurations, number, branches, milestones)
 
 
 def segment_of(key: SigningKey, term: int, first: int, previous_hash: bytes, payload: bytes) -> r.LogSegment:
@@ -48,7 +62,7 @@ segments = st.builds(
 contents = st.one_of(
     segments,
     configurations,
-    st.builds(r.Election, members, configurations, st.lists(st.tuples(members, signatures), max_size=5).map(tuple)),
+    elections,
     st.builds(r.Deletion, keys),
     st.just(r.NoOp()),
     st.builds(r.Branch, branches, members, number, number, hashes, hashes, signatures),
@@ -64,20 +78,20 @@ def appends(draw: st.DrawFn) -> msg.Append:
         entry = r.Entry(at, draw(st.integers(1, 9)), last_hash, draw(hashes), draw(contents), draw(signatures), draw(hashes))
         last_hash = entry.hash
         entries.append(entry)
-    return msg.Append(position, draw(number), first_hash, tuple(entries), draw(number))
+    return msg.Append(position, draw(number), first_hash, tuple(entries), draw(number), draw(milestones))
 
 
 refusals = st.none() | st.sampled_from(msg.Refusal)
 heads = st.lists(st.tuples(keys, st.builds(r.Head, number, hashes)), max_size=5).map(tuple)
 bodies = st.one_of(
-    st.builds(msg.RequestVote, st.booleans(), st.booleans(), number, number, configurations, number),
+    st.builds(msg.RequestVote, st.booleans(), st.booleans(), number, number, configurations, number, milestones),
     st.builds(msg.Voted, number, st.booleans(), refusals, signatures | st.just(b"")),
     appends(),
     st.builds(msg.Appended, number, refusals, number, st.booleans(), number),
     st.just(msg.TakeOver()),
     st.just(msg.AskPrimary()),
     st.builds(msg.Resigned, number),
-    st.builds(msg.Offer, bases),
+    st.builds(msg.Offer, bases, milestones),
     st.builds(msg.FetchManifest, number, st.none() | keys),
     st.builds(msg.ManifestPage, number, st.none() | keys, heads, st.booleans()),
     st.builds(msg.FetchSegments, number, keys, number, number),
