@@ -21,7 +21,7 @@ LIES = ("equivocate", "forge-hints", "lie-about-log")
 """Behaviours that say something else instead: what, ``Subject.lie`` knows. Different things to different peers; a wrong primary to
 whoever asks; more or less than its log holds."""
 BEHAVIOURS = (*LIES, "drop-after-ack", "flood", "replay", "invent-identities", "mute")
-AIMED_BEHAVIOURS = ("rewrite-history",)
+AIMED_BEHAVIOURS = ("rewrite-history", "usurp")
 """For scenarios that ask for them; none is drawn from a seed."""
 MEMORY_MAX = 64
 """Old messages that a replaying liar keeps."""
@@ -54,7 +54,7 @@ class Liar:
         if self._behaviour in LIES and self._dice.random() < 0.5:
             message = self._said(host, message, world.subject.lie(message, self._dice, self._behaviour))
         if self._behaviour in AIMED_BEHAVIOURS and self._dice.random() < 0.5:
-            message = self._said(host, message, self._rewritten(host, effect))
+            message = self._said(host, message, self._forged(host, effect))
         world.send(host.index, effect.peer, message)
         if self._behaviour == "flood" and self._dice.random() < 0.125:
             for _ in range(16):
@@ -71,13 +71,14 @@ class Liar:
             world.after(1_000_000, victim.on_stranger, self._dice.randbytes(32), message)
             world.sometimes("a liar spoke under an invented key")
 
-    def _rewritten(self, host: Host, effect: Send) -> Any | None:
+    def _forged(self, host: Host, effect: Send) -> Any | None:
         world = host.world
         victim = next((other for other in world.hosts if other.key == effect.peer), None)
         subject = world.subject
         if victim is None or victim.node is None or host.node is None or not isinstance(subject, Forger):
             return None
-        return subject.rewritten(effect.message, liar=host.node, victim=victim.node, disk=victim.disk.image)
+        behaviour = self._behaviour
+        return subject.forged(effect.message, behaviour, liar=host.node, victim=victim.node, disk=victim.disk.image)
 
     def _said(self, host: Host, message: Any, lie: Any | None) -> Any:
         if lie is None:

@@ -24,8 +24,9 @@ from golemp2p_sim.faults import KINDS
 from golemp2p_sim.mesh_image import MeshImage
 from golemp2p_sim.mesh_node import MeshNode
 from golemp2p_sim.mesh_wire import Packet, describe, lie, packet_bytes
-from golemp2p_sim.node import Surroundings
+from golemp2p_sim.node import Image, SimulatedNode, Surroundings
 from golemp2p_sim.randomness import node_key
+from golemp2p_sim.shard_forger import rewritten, usurped
 from golemp2p_sim.units import S
 
 if TYPE_CHECKING:
@@ -149,8 +150,33 @@ class Mesh:
     def describe(self, message: Packet) -> str:
         return describe(message)
 
+    def forged(
+        self, message: Packet, behaviour: str, *, liar: SimulatedNode, victim: SimulatedNode, disk: Image
+    ) -> Packet | None:
+        assert isinstance(liar, MeshNode), "a node of this subject"
+        assert isinstance(victim, MeshNode), "a node of this subject"
+        assert isinstance(disk, MeshImage), "the disk of this subject"
+        return forged(message, behaviour, liar, victim, disk)
+
     def lie(self, message: Packet, dice: Random, behaviour: str) -> Any | None:
         return lie(message, dice, behaviour, tuple(node_key(index) for index in range(self.nodes)))
+
+
+def forged(packet: Packet, behaviour: str, liar: MeshNode, victim: MeshNode, disk: MeshImage) -> Packet | None:
+    """The same with one message forged, of a shard that both hold."""
+    messages = list(packet.messages)
+    for place, message in enumerate(messages):
+        lies, believes = (node.replica_of(message) for node in (liar, victim))
+        if lies is None or believes is None:
+            continue
+        if behaviour == "usurp":
+            said = usurped(message, liar.member, lies.log)
+        else:
+            said = rewritten(message, lies.election, believes.log, disk.of(message.shard))
+        if said is not None:
+            messages[place] = said
+            return Packet(tuple(messages))
+    return None
 
 
 def newest_configurations(mesh: Mesh, world: World) -> list[Configuration]:

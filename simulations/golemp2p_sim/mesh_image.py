@@ -24,7 +24,8 @@ class MeshWrite:
 
 
 class MeshImage:
-    """``rotten``: something was damaged and is not known to be whole again."""
+    """``shards[i]`` is another object once the replica was forgotten: whoever looks at the one before sees it as it was.
+    ``rotten``: something was damaged and is not known to be whole again."""
 
     __slots__ = ("known", "rotten", "shards")
 
@@ -39,9 +40,19 @@ class MeshImage:
 
     def apply(self, write: MeshWrite) -> None:
         for part in write.replicas:
-            self.shards.setdefault(part.shard, ReplicaDurable()).apply(part)
+            if part.is_forgotten:
+                self.shards[part.shard] = ReplicaDurable(part.record)
+            else:
+                self.of(part.shard).apply(part)
         if write.known is not None:
             self.known = write.known
+
+    def of(self, shard: int) -> ReplicaDurable:
+        """Blank, if nothing of it was written yet."""
+        durable = self.shards.get(shard)
+        if durable is None:
+            durable = self.shards[shard] = ReplicaDurable()
+        return durable
 
     def tear(self, write: Any, dice: Random) -> None:
         """Nothing of it is there."""

@@ -15,11 +15,12 @@ from golemp2p.core.dht import Dial, NodesFound, RecordsFound
 from golemp2p.core.effects import Persist, Send
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import Drained, MembersKnown, Requested
+from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, StartServing, StopServing
 from golemp2p.core.requests import Answered, GaveUp
 from golemp2p.model.membership import NodeRecord, Status
-from golemp2p.model.messages_shard import FetchedSegments, ShardMessage, Voted
+from golemp2p.model.messages_shard import FetchedSegments, RequestVote, ShardMessage, Voted
 from golemp2p.model.replication import Configuration, Member
 from golemp2p_sim.mesh_copy import MeshCopy
 from golemp2p_sim.mesh_desk import MeshDesk
@@ -46,6 +47,7 @@ from golemp2p_sim.node import (
 )
 from golemp2p_sim.node import Committed as CommittedSeen
 from golemp2p_sim.shard_wire import HashNotary
+from golemp2p_sim.shard_witness import PROMISES, Witness
 from golemp2p_sim.units import MS
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 SEGMENTS_PER_ANSWER = 64
 WHOLE_TICK_NS = 500 * MS
 """How often a node whose store was lost or damaged looks whether it is whole again."""
+LOOK_NS = 250 * MS
+"""How often the judges are told what this node serves while it holds others dead."""
 
 TOLD_FIRST = (Invoked, CommittedSeen, Executed, AnsweredSeen)
 
@@ -71,6 +75,7 @@ class MeshNode:
         self._founder, self._contacts = surroundings.founder and surroundings.store == 0, surroundings.contacts
         self._key = surroundings.keys[surroundings.index]
         self._store = surroundings.store
+        self.member = Member(self._key, store_id(self._store))
         self._harmed = surroundings.store != 0
         self._out: list[Any] = []
         self._writes: list[Any] = []
@@ -81,6 +86,11 @@ class MeshNode:
         self._rebuilding: dict[int, int] = {}  # token of the peer -> shard
         self._whole_ns: int | None = None
         self._held_dead: dict[bytes, None] = {}
+        self._seen: list[Any] = []  # what replicas hand to the disk, and promise by packets of this event and of its write
+        self._behind: dict[bytes, list[Any]] = {}
+        self._behind_write: dict[bytes, list[Any]] = {}
+        self._forgot: list[Any] = []
+        self._look_ns = 0
 
     # -- SimulatedNode --------------------------------------------------------------------------------------------------------
 
@@ -88,10 +98,11 @@ class MeshNode:
         assert isinstance(image, MeshImage), "the disk of this subject"
         self._image = image
         self._harmed = self._harmed or image.rotten
+        self._witness = Witness(self.member, image.of)
         record = NodeRecord(self._key, store_id(self._store), (self._mesh.address(self._me),), 1, "", now_ns // MS)
         if image.is_blank and self._founder:
             for shard in range(self._mesh.shards_count):
-                image.shards[shard] = ReplicaDurable.at_birth(Member(self._key, record.store_id))
+                image.shards[shard] = ReplicaDurable.at_birth(self.member)
         self._peer = Peer(
             record, image.shards, shards_count=self._mesh.shards_count, notary=self._notary, authority=Trust(), proofs=Trust(),
             dice=self._dice, profile=self._mesh.profile, compute=self._mesh.targets, size_of=self._size_of,
@@ -121,14 +132,20 @@ class MeshNode:
         self._desk.on_time(now_ns)
         if self._whole_ns is not None and self._whole_ns <= now_ns:
             self._look_whole(now_ns)
+        if self._look_ns <= now_ns:
+            self._look_serving(now_ns)
         return self._done()
 
     def on_message(self, sender: bytes, message: Any, now_ns: int) -> Effects:
         peer = self._peer
         for part in message.messages:
+            if part.__class__ is ShardMessage and part.body.__class__ is RequestVote and part.shard in peer.shards:
+                self._witness.hears(self._copy(part.shard), sender, part)
             effects = peer.receive(sender, part, now_ns)
             if effects:
                 self._carry_out(effects, now_ns)
+        if self._look_ns <= now_ns:
+            self._look_serving(now_ns)
         return self._done()
 
     def on_persisted(self, token: int, now_ns: int) -> Effects:
@@ -177,6 +194,10 @@ class MeshNode:
         log = self._peer.shards[shard].log
         return None if log.is_blank else (log.last, log.configuration)
 
+    def replica_of(self, message: Any) -> Replica | None:
+        """The replica that ``message`` is about, for liars."""
+        return self._peer.shards.held().get(message.shard) if type(message) is ShardMessage else None
+
     # -- effects of the peer --------------------------------------------------------------------------------------------------
 
     def _carry_out(self, effects: Sequence[Any], now_ns: int) -> None:
@@ -188,14 +209,18 @@ class MeshNode:
                 self._writes.append(effect)
                 if effect.write.is_install:
                     self._rebuilding[effect.token] = effect.write.shard
+                self._witness_write(effect)
             elif kind is Send:
                 self._out.append(effect)
+                if effect.message.__class__ is ShardMessage and effect.message.body.__class__ in PROMISES:
+                    self._witness_promise(effect, self._behind)
             else:
                 others.append(effect)
         for effect in others:
             if effect.__class__ is Committed:
                 if effect.shard in self._peer.shards:  # else that it is removed was the news
                     copy = self._copy(effect.shard)
+                    self._out += self._witness.settled(copy, effect.entries[-1].position)
                     copy.apply(effect.entries, self._out, self._applied_to(copy, now_ns))
                 continue
             match effect:
@@ -237,6 +262,7 @@ class MeshNode:
         if copy.served_term < term:
             copy.served_term = term
             self._out += (BecamePrimary(shard, term), Step("became-primary"))
+        self._out += self._witness.serving(copy, begins=True)
         if not copy.stale:
             self._desk.serving_began(copy, now_ns)
 
@@ -263,6 +289,7 @@ class MeshNode:
         copy = self._copies.get(shard)
         if copy is None or copy.replica is not replica:
             copy = self._copies[shard] = MeshCopy(shard, replica, self._key, self._mesh.chains_of(shard))
+            self._seen.append(self._witness.born(copy))
         return copy
 
     def _applied_to(self, copy: MeshCopy, now_ns: int) -> Any:
@@ -277,6 +304,30 @@ class MeshNode:
     def _out_one(self, effect: Any) -> None:
         self._out.append(effect)
 
+    # -- for the judges of rules
+
+    def _witness_write(self, effect: Persist) -> None:
+        shard = effect.write.shard
+        copy = self._copy(shard) if shard in self._peer.shards else self._copies.get(shard)
+        if copy is None:
+            return
+        self._forgot += self._witness.forgot(shard, effect.write)
+        self._seen += self._witness.written(copy, effect.write)
+        for send in effect.then:
+            if send.message.body.__class__ in PROMISES:
+                self._witness_promise(send, self._behind_write)
+
+    def _witness_promise(self, send: Send, behind: dict[bytes, list[Any]]) -> None:
+        """One that its group has just removed promises nothing any more."""
+        shard = send.message.shard
+        if shard in self._peer.shards:
+            behind.setdefault(send.peer, []).extend(self._witness.promises(self._copy(shard), send))
+
+    def _look_serving(self, now_ns: int) -> None:
+        self._look_ns = now_ns + LOOK_NS
+        for shard in self._peer.shards.held():
+            self._out += self._witness.serving(self._copy(shard))
+
     # -- is everything here that should be?
 
     def _look_whole(self, now_ns: int) -> None:
@@ -290,9 +341,10 @@ class MeshNode:
     # -- the end of every event -----------------------------------------------------------------------------------------------
 
     def _done(self) -> Effects:
-        if not self._writes and self._known is None and len(self._out) < 2:
+        if not self._writes and self._known is None and not self._seen and len(self._out) < 2:
             out, self._out = self._out, []
-            return [Send(e.peer, Packet((e.message,))) if e.__class__ is Send else e for e in out]
+            packed = [Send(e.peer, Packet((e.message,))) if e.__class__ is Send else e for e in out]
+            return packed + self._behind.pop(packed[0].peer) if self._behind else packed
         sends: list[Send] = []
         told: list[Any] = []  # what a crash must not keep from the judges while the write that follows from it survives
         others: list[Any] = []
@@ -302,12 +354,12 @@ class MeshNode:
             else:
                 (told if effect.__class__ in TOLD_FIRST else others).append(effect)
         self._out = []
-        packed = _packed(sends)
+        packed = _packed(sends, self._behind)
+        seen, self._seen, self._behind = self._seen, [], {}
         if not self._writes and self._known is None:
-            return [*told, *others, *packed]
-        write = self._write()
-        votes = any(_is_vote(message) for send in write.then for message in send.message.messages)
-        return [*told, write, *others, *packed, *([Step("voted")] if votes else ())]
+            return [*told, *seen, *others, *packed]
+        votes = any(_is_vote(send.message) for write in self._writes for send in write.then)
+        return [*told, *seen, self._write(), *others, *packed, *([Step("voted")] if votes else ())]
 
     def _write(self) -> Persist:
         """All writes of this event as one."""
@@ -315,18 +367,24 @@ class MeshNode:
         writes, self._writes = self._writes, []
         self._tokens[self._token] = tuple([write.token for write in writes])
         write = MeshWrite(tuple([write.write for write in writes]), self._known)
-        self._known = None
-        return Persist(write, self._token, tuple(_packed([send for write in writes for send in write.then])))
+        packed = _packed([send for write in writes for send in write.then], self._behind_write)
+        then = (*packed, *self._forgot)
+        self._known, self._behind_write, self._forgot = None, {}, []
+        return Persist(write, self._token, then)
 
 
-def _packed(sends: Sequence[Send]) -> list[Send]:
-    """One packet for each peer."""
-    if len(sends) == 1:
-        return [Send(sends[0].peer, Packet((sends[0].message,)))]
+def _packed(sends: Sequence[Send], behind: Mapping[bytes, Sequence[Any]]) -> list[Any]:
+    """One packet for each peer, and what it promises ``behind`` it."""
     packets: dict[bytes, list[Any]] = {}
     for send in sends:
         packets.setdefault(send.peer, []).append(send.message)
-    return [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
+    if not behind:
+        return [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
+    packed: list[Any] = []
+    for peer, messages in packets.items():
+        packed.append(Send(peer, Packet(tuple(messages))))
+        packed += behind.get(peer, ())
+    return packed
 
 
 def _is_vote(message: Any) -> bool:

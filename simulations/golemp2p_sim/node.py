@@ -314,8 +314,9 @@ class MovingSubject(Subject, Protocol):
 
 @runtime_checkable
 class Forger(Protocol):
-    """A subject whose liars know more of their victims than what they say to them."""
+    """A subject whose liars know more of themselves and their victims than what they say to them."""
 
-    def rewritten(self, message: Any, *, liar: SimulatedNode, victim: SimulatedNode, disk: Image) -> Any | None:
-        """What ``liar`` might say to ``victim``, whose disk is given, instead of ``message``: so that it gives up what is committed."""
+    def forged(self, message: Any, behaviour: str, *, liar: SimulatedNode, victim: SimulatedNode, disk: Image) -> Any | None:
+        """What ``liar`` might say to ``victim``, whose disk is given, instead of ``message``; ``None``: nothing believable.
+        ``behaviour``: one of ``byzantine.AIMED_BEHAVIOURS``."""
         ...

@@ -14,6 +14,7 @@ from golemp2p_sim.checkers.agreement import AnsweredIsCommitted, OneEntryPerPosi
 from golemp2p_sim.checkers.ends import BoundedQueues, Convergence, Progress, divergence
 from golemp2p_sim.checkers.linearizability import Linearizability
 from golemp2p_sim.checkers.logs import Logs
+from golemp2p_sim.checkers.memory import Memory
 from golemp2p_sim.checkers.once import ExactlyOnce
 from golemp2p_sim.checkers.quorums import Quorums
 from golemp2p_sim.checkers.votes import Votes
@@ -49,7 +50,7 @@ class Run:
         self.positions, self.primaries = OneEntryPerPosition(), OnePrimaryPerTerm()
         self.queues, self.orders = BoundedQueues(), Linearizability()
         votes = Votes()
-        inside: list[Checker] = [votes, Logs(votes), Quorums()]
+        inside: list[Checker] = [votes, Logs(votes), Quorums(), Memory()]
         self.checkers: list[Checker] = [
             self.positions, ExactlyOnce(), AnsweredIsCommitted(self.positions), self.queues, self.orders,
             Progress(), Convergence(), self.primaries, *(inside if rules else ()), *extra,

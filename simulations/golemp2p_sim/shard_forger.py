@@ -1,4 +1,6 @@
-"""A primary that rewrites history: it puts its own election, honestly won, in the place of something committed long before.
+"""Primaries that lie with what they may sign.
+
+**Rewrites history**: it puts its own election, honestly won, in the place of something committed long before.
 
     victim:   1 2 3 4* 5 6          * committed, on its disk too
     lie:            E               extends 3 by hash, has a later term, and the votes of a quorum
@@ -6,16 +8,20 @@
 Nothing of it is forged but the place, so only that a follower never gives up what is committed stands against it (S4). The lie is
 told about positions that the victim's disk knows to be committed; about others, a primary that contradicts itself is more than
 Raft survives.
+
+**Usurps**: in the place of its newest entry it writes a configuration with itself alone. All of it is sound but that voters may not
+change so: only that a follower takes no configuration but the next step from the one before stands against it (S8).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from golemp2p.core.configuration import is_step
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.model.messages_shard import Append, ShardMessage
-from golemp2p.model.replication import Election, Entry
+from golemp2p.model.replication import Configuration, Election, Entry, Member
 from golemp2p_sim.shard_wire import HashNotary
 
 
@@ -34,3 +40,20 @@ def rewritten(message: ShardMessage, election: Entry | None, log: ReplicaLog, du
     entry_hash = HashNotary(author).entry_hash(position, election.term, previous_hash, author, content)
     lie = Entry(position, election.term, previous_hash, author, content, b"", entry_hash)
     return replace(message, body=Append(before, log.term_at(before), previous_hash, (lie,), 0))
+
+
+def usurped(message: ShardMessage, liar: Member, log: ReplicaLog) -> ShardMessage | None:
+    """What to say instead of the append ``message``. ``log``: the liar's."""
+    body = message.body
+    if type(body) is not Append or not body.entries:
+        return None
+    last, alone = body.entries[-1], Configuration((liar,))
+    before, author = last.position - 1, liar.public_key
+    if last.author != author or isinstance(last.content, Election) or not log.holds(before):
+        return None
+    if is_step(log.configuration_at(before), alone):
+        return None
+    notary = HashNotary(author)
+    entry_hash = notary.entry_hash(last.position, last.term, last.previous_hash, author, alone)
+    lie = Entry(last.position, last.term, last.previous_hash, author, alone, notary.sign_entry(entry_hash), entry_hash)
+    return replace(message, body=replace(body, entries=(*body.entries[:-1], lie)))

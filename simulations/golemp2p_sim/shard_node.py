@@ -87,7 +87,7 @@ class ShardNode:
         self._me, self._keys = surroundings.index, surroundings.keys
         self._key = surroundings.keys[surroundings.index]
         self._index = subject.index_of(surroundings.keys)
-        self._member = member_of(surroundings.index, surroundings.store)
+        self.member = member_of(surroundings.index, surroundings.store)
         self._life = surroundings.dice.getrandbits(40)
         self._out: list[Any] = []
         self._desk = ShardDesk(
@@ -103,7 +103,7 @@ class ShardNode:
         self._is_carrying = False
         self._proposed: list[ShardCopy] = []
         self._image = ShardImage({})
-        self._witness = Witness(self._member, self._image)
+        self._witness = Witness(self.member, self._image.shards.__getitem__)
         self._harmed = surroundings.store != 0
         self._shuffle = Shuffle(subject.shuffle_ns, self._dice) if subject.shuffle_ns else None
 
@@ -111,7 +111,7 @@ class ShardNode:
 
     def start(self, image: Any, now_ns: int) -> Effects:
         assert isinstance(image, ShardImage), "the disk of this subject"
-        self._image, self._witness = image, Witness(self._member, image)
+        self._image, self._witness = image, Witness(self.member, image.shards.__getitem__)
         self._harmed = self._harmed or image.rotten
         subject = self._subject
         groups = subject.groups()
@@ -120,8 +120,8 @@ class ShardNode:
             shared = tuple(shard for shard in shards if peer in groups[shard])
             self._neighbours[self._keys[peer]] = Neighbour(shared, now_ns)
         for shard in shards:
-            durable = image.of(shard, self._member)
-            replica = Replica(shard, self._member, durable, HashNotary(self._key), rules=subject.rules, limits=subject.limits)
+            durable = image.of(shard, self.member)
+            replica = Replica(shard, self.member, durable, HashNotary(self._key), rules=subject.rules, limits=subject.limits)
             copy = self._copies[shard] = ShardCopy(shard, replica, self._key)
             self._out.append(self._witness.born(copy))
             self._apply(copy, replica.commit_position, now_ns)
@@ -242,7 +242,7 @@ class ShardNode:
         for peer, neighbour in self._neighbours.items():
             leads = tuple([led[shard] for shard in neighbour.shards if shard in led])
             strange = tuple([shard for shard, _, _ in leads if peer not in electors[shard]])
-            self._out.append(Send(peer, Alive(self._member.store_id, self._life, leads, strange)))
+            self._out.append(Send(peer, Alive(self.member.store_id, self._life, leads, strange)))
 
     def _on_alive(self, peer: bytes, neighbour: Neighbour, alive: Alive, now_ns: int) -> None:
         before, neighbour.told = neighbour.told, alive
@@ -293,7 +293,7 @@ class ShardNode:
     def _move_voters(self, copy: ShardCopy, now_ns: int) -> None:
         """As primary."""
         present = {key: Member(key, n.told.store_id) for key, n in self._neighbours.items() if n.told is not None}
-        present[self._key] = self._member
+        present[self._key] = self.member
         shuffle = self._shuffle
         voters = copy.replica.configuration.voters
         if shuffle is None and all(present.get(voter.public_key, voter) == voter for voter in voters):
@@ -307,7 +307,7 @@ class ShardNode:
             self._carry_out(copy, effects, now_ns)
 
     def _is_voter(self, copy: ShardCopy) -> bool:
-        return self._member in copy.replica.configuration.voters and not copy.is_outside
+        return self.member in copy.replica.configuration.voters and not copy.is_outside
 
     def _is_whole(self, copy: ShardCopy) -> bool:
         """Durably a voter again, in the place of whatever this node had before."""
@@ -317,7 +317,7 @@ class ShardNode:
         is_settled = not replica.configuration.is_joint and log.configuration_position <= log.commit
         record = self._image.shards[copy.shard].record
         return (
-            voters == [self._member]
+            voters == [self.member]
             and is_settled
             and not replica.is_damaged
             and replica.is_idle
@@ -380,7 +380,7 @@ class ShardNode:
     def _segments(self, copy: ShardCopy, wanted: ReadSegments) -> ShardMessage:
         found = tuple(self._image.shards[copy.shard].read_for(wanted)[:SEGMENTS_PER_ANSWER])
         answer = FetchedSegments(wanted.log, wanted.first, found)
-        return ShardMessage(copy.shard, copy.replica.log.branch, copy.replica.term, self._member.store_id, answer)
+        return ShardMessage(copy.shard, copy.replica.log.branch, copy.replica.term, self.member.store_id, answer)
 
     def _apply(self, copy: ShardCopy, position: int, now_ns: int) -> None:
         if position > copy.applied:

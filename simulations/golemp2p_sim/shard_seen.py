@@ -3,7 +3,7 @@
     Voted, Acknowledged    the message has just left; ``durable`` is what this node's disk holds at that moment
     Kept, Cut              entries were handed to the disk; part of the log was given up
     Settled, Serving       a primary counted its followers; a primary goes on serving
-    Born                   a process began with this replica
+    Born, Forgot           a process began with this replica; its group has removed it, and its data goes
 
 ``member`` is node *and* store. Positions and terms are the core's.
 """
@@ -13,17 +13,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_durable import FRESH, ReplicaDurable
+from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.model.replication import Base, Configuration, Entry, Member
 
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """``base``: what the log starts from; blank for a newcomer."""
+    """``base``: what the log starts from; blank for a newcomer. Said again when somebody's base takes its place. ``record``: what it
+    knows of its promises; ``None``: it is not new."""
 
     shard: int
     member: Member
     base: Base
+    record: ReplicaRecord | None = FRESH
+
+
+@dataclass(frozen=True, slots=True)
+class Forgot:
+    """All but the record goes: ``before`` was handed to the disk last, ``kept`` is what stays."""
+
+    shard: int
+    member: Member
+    before: ReplicaRecord
+    kept: ReplicaRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +70,8 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A primary that knows everything up to ``commit`` to be committed wrote the configuration ``now``. The one before it, at
-    position ``before_at``, was ``before``."""
+    """The configuration ``now`` follows ``before``, which stands at ``before_at``, in the log of one that knows everything up to
+    ``commit`` to be committed."""
 
     before: Configuration
     before_at: int
@@ -69,7 +82,7 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Kept:
     """``entries`` follow an entry with hash ``previous_hash`` (``None``: it is not held). ``written_in``: the term in which this
-    node wrote them itself, as primary, ``None`` if it was sent them; ``changes``: those of the members that it wrote."""
+    node wrote them itself, as primary, ``None`` if it was sent them; ``changes``: those of the members among them."""
 
     shard: int
     member: Member

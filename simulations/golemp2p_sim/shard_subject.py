@@ -11,7 +11,7 @@ from typing import Any
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p_sim.faults import KINDS
 from golemp2p_sim.node import SimulatedNode, Surroundings
-from golemp2p_sim.shard_forger import rewritten
+from golemp2p_sim.shard_forger import rewritten, usurped
 from golemp2p_sim.shard_image import ShardImage
 from golemp2p_sim.shard_lies import lie
 from golemp2p_sim.shard_node import ShardNode, member_of
@@ -82,10 +82,12 @@ class Shards:
     def lie(self, message: Any, dice: Random, behaviour: str) -> Any | None:
         return lie(message, dice, behaviour, self._nodes)
 
-    def rewritten(self, message: Any, *, liar: SimulatedNode, victim: SimulatedNode, disk: Any) -> Any | None:
+    def forged(self, message: Any, behaviour: str, *, liar: SimulatedNode, victim: SimulatedNode, disk: Any) -> Any | None:
         assert isinstance(liar, ShardNode), "a node of this subject"
         assert isinstance(victim, ShardNode), "a node of this subject"
         lies, believes = (node.copy_of(message) for node in (liar, victim))
         if lies is None or believes is None:
             return None
+        if behaviour == "usurp":
+            return usurped(message, liar.member, lies.replica.log)
         return rewritten(message, lies.replica.election, believes.replica.log, disk.shards[lies.shard])

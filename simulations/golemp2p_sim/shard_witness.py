@@ -8,64 +8,80 @@ An observation inside ``Persist.then`` happens when the write is durable, as the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from golemp2p.core.effects import Send
+from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import ReplicaWrite
+from golemp2p.core.replica_effects import ReplicaRecord, ReplicaWrite
 from golemp2p.core.replica_log import ReplicaLog
+from golemp2p.core.replica_state import Role
 from golemp2p.model.messages_shard import Appended, RequestVote, ShardMessage
 from golemp2p.model.messages_shard import Voted as VoteBody
 from golemp2p.model.replication import Configuration, Entry, Member
 from golemp2p_sim.node import Ballot
-from golemp2p_sim.shard_copy import ShardCopy
-from golemp2p_sim.shard_image import ShardImage
-from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Kept, Serving, Settled, Voted
+from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Forgot, Kept, Serving, Settled, Voted
 
-_PROMISES = (Appended, VoteBody, RequestVote)
+PROMISES = (Appended, VoteBody, RequestVote)
+
+
+class Watched(Protocol):
+    """A replica on a simulated node. ``applied``: entries up to here are known to be committed."""
+
+    @property
+    def shard(self) -> int: ...
+
+    @property
+    def replica(self) -> Replica: ...
+
+    @property
+    def applied(self) -> int: ...
 
 
 class Witness:
-    """One per process. ``_asked``: the request for a vote being answered, and whom this node was loyal to as it came."""
+    """One per process. ``durable_of``: what the disk holds of a shard. ``_asked``: the request for a vote being answered, and whom this
+    node was loyal to as it came. ``_handed``: per shard, the record in the newest write."""
 
-    __slots__ = ("_asked", "_image", "_member")
+    __slots__ = ("_asked", "_durable_of", "_handed", "_member")
 
-    def __init__(self, member: Member, image: ShardImage) -> None:
-        self._member, self._image = member, image
+    def __init__(self, member: Member, durable_of: Callable[[int], ReplicaDurable]) -> None:
+        self._member, self._durable_of = member, durable_of
         self._asked: tuple[RequestVote, bytes | None] | None = None
+        self._handed: dict[int, ReplicaRecord] = {}
 
-    def born(self, copy: ShardCopy) -> Born:
-        return Born(copy.shard, self._member, self._image.shards[copy.shard].base)
+    def born(self, copy: Watched) -> Born:
+        return Born(copy.shard, self._member, copy.replica.log.base, copy.replica.record)
 
-    def hears(self, copy: ShardCopy, sender: bytes, message: ShardMessage) -> None:
+    def hears(self, copy: Watched, sender: bytes, message: ShardMessage) -> None:
         """Before the core does."""
         body = message.body
         self._asked = (body, self._loyal_to(copy, sender)) if type(body) is RequestVote else None
 
-    def _loyal_to(self, copy: ShardCopy, candidate: bytes) -> bytes | None:
+    def _loyal_to(self, copy: Watched, candidate: bytes) -> bytes | None:
         replica = copy.replica
         if replica.is_serving:
             return self._member.public_key
         primary = replica.primary
-        if copy.is_primary or primary is None or primary == candidate or replica.suspects(primary):
+        if replica.role is Role.PRIMARY or primary is None or primary == candidate or replica.suspects(primary):
             return None
         return primary
 
-    def behind(self, copy: ShardCopy, sends: Iterable[Send]) -> tuple[Any, ...]:
+    def behind(self, copy: Watched, sends: Iterable[Send]) -> tuple[Any, ...]:
         """``sends``, each with what it promises behind it."""
         told: list[Any] = []
         for send in sends:
             told.append(send)
-            if type(send.message.body) in _PROMISES:
-                told += self._promises(copy, send)
+            if type(send.message.body) in PROMISES:
+                told += self.promises(copy, send)
         return tuple(told)
 
-    def _promises(self, copy: ShardCopy, send: Send) -> Sequence[Any]:
+    def promises(self, copy: Watched, send: Send) -> Sequence[Any]:
+        """What ``send`` promises, to be seen when it has left."""
         message = send.message
         match message.body:
             case Appended(refusal=None) as body:
-                durable = self._image.shards[copy.shard]
+                durable = self._durable_of(copy.shard)
                 return (Acknowledged(copy.shard, self._member, message.term, body.position, durable),)
             case VoteBody(trial=False, refusal=None) as body if self._asked is not None:
                 asked, loyal_to = self._asked
@@ -74,55 +90,70 @@ class Witness:
                 return self._vote(copy, message.term, self._member.public_key, body, None)
         return ()
 
-    def _vote(self, copy: ShardCopy, term: int, candidate: bytes, asked: RequestVote, loyal_to: bytes | None) -> Sequence[Any]:
-        shard, member, durable = copy.shard, self._member, self._image.shards[copy.shard]
+    def _vote(self, copy: Watched, term: int, candidate: bytes, asked: RequestVote, loyal_to: bytes | None) -> Sequence[Any]:
+        shard, member, durable = copy.shard, self._member, self._durable_of(copy.shard)
         asked_last, own_last = (asked.last_term, asked.last_position), copy.replica.log.last
         return (
             Ballot(shard, member, term, candidate, lambda: _is_recorded(durable, term, candidate)),
             Voted(shard, member, term, asked_last, own_last, loyal_to, asked.hand_over, durable),
         )
 
-    def written(self, copy: ShardCopy, write: ReplicaWrite) -> Sequence[Any]:
+    def written(self, copy: Watched, write: ReplicaWrite) -> Sequence[Any]:
         """What is handed to the disk."""
+        shard, member, record = copy.shard, self._member, write.record
         seen: list[Any] = []
         log = copy.replica.log
         if write.truncate_from is not None:
-            seen.append(Cut(copy.shard, self._member, write.truncate_from, copy.applied))
-        if write.entries:
-            previous = write.entries[0].position - 1
+            seen.append(Cut(shard, member, write.truncate_from, copy.applied))
+        if write.is_install and write.base is not None:
+            seen.append(Born(shard, member, write.base, None))
+        entries = write.entries
+        if entries:
+            previous = entries[0].position - 1
             previous_hash = log.hash_at(previous) if log.holds(previous) else None
-            written_in = copy.replica.term if copy.is_primary else None
-            changes = () if written_in is None else self._changes(log, write.entries)
-            seen.append(Kept(copy.shard, self._member, previous_hash, write.entries, written_in, changes))
+            is_own = (entries[0].author, entries[0].term) == (member.public_key, record.term)
+            changes = _changes(log, entries, record.commit)
+            seen.append(Kept(shard, member, previous_hash, entries, record.term if is_own else None, changes))
+        self._handed[shard] = record
         return seen
 
-    def _changes(self, log: ReplicaLog, entries: Iterable[Entry]) -> tuple[Change, ...]:
-        return tuple(
-            Change(log.configuration_at(entry.position - 1), _configured_at(log, entry.position), entry.content, log.commit)
-            for entry in entries
-            if entry.content.__class__ is Configuration
-        )
+    def forgot(self, shard: int, write: ReplicaWrite) -> Sequence[Forgot]:
+        """To be seen when ``write``, which is about to be handed to the disk, is durable."""
+        if not write.is_forgotten:
+            return ()
+        before = self._handed.get(shard) or self._durable_of(shard).record
+        return (Forgot(shard, self._member, before, write.record),)
 
-    def settled(self, copy: ShardCopy, position: int) -> Sequence[Settled]:
+    def settled(self, copy: Watched, position: int) -> Sequence[Settled]:
         """Entries up to ``position`` were just committed."""
         replica = copy.replica
         log = replica.log
-        if not copy.is_primary or not log.holds(position):
+        if replica.role is not Role.PRIMARY or not log.holds(position):
             return ()
         configurations = (log.configuration_at(position), log.configuration)
-        durable = self._image.shards[copy.shard]
+        durable = self._durable_of(copy.shard)
         return (Settled(copy.shard, self._member, replica.term, position, log.term_at(position), configurations, durable),)
 
-    def serving(self, copy: ShardCopy, *, begins: bool = False) -> Sequence[Serving]:
+    def serving(self, copy: Watched, *, begins: bool = False) -> Sequence[Serving]:
         """To be asked when serving begins, and now and then."""
         replica = copy.replica
-        if not copy.is_primary or not replica.is_serving:
+        if not replica.is_serving:
             return ()
         configuration = replica.configuration
         suspected = tuple([key for key, _ in configuration.electors if replica.suspects(key)])
         if not suspected and not begins:
             return ()
         return (Serving(copy.shard, self._member, replica.term, configuration, suspected),)
+
+
+def _changes(log: ReplicaLog, entries: Iterable[Entry], commit: int) -> tuple[Change, ...]:
+    return tuple(
+        [
+            Change(log.configuration_at(entry.position - 1), _configured_at(log, entry.position), entry.content, commit)
+            for entry in entries
+            if entry.content.__class__ is Configuration
+        ]
+    )
 
 
 def _configured_at(log: ReplicaLog, position: int) -> int:

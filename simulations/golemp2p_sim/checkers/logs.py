@@ -37,9 +37,12 @@ class Logs:
 
     def on_born(self, _time_ns: int, node: int, seen: Born) -> None:
         base = seen.base
-        if base.position or not base.configuration.voters:
-            return  # nothing was told to it yet, or it begins later in the log
-        if self._bases.setdefault(seen.shard, base) != base:
+        if base.position:
+            known = self._entries.get((seen.shard, base.term, base.position))
+            if known is not None and known[0] != base.hash:
+                place = f"shard {seen.shard} position {base.position}, term {base.term}"
+                self._violate(self.name, f"{place}: n{node} begins after an entry that its primary did not write there")
+        elif base.configuration.voters and self._bases.setdefault(seen.shard, base) != base:
             self._violate("one-birth", f"shard {seen.shard}: n{node} begins with another configuration")
 
     def on_kept(self, _time_ns: int, node: int, seen: Kept) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Container, Iterator
 
 from golemp2p.model.replication import Configuration, Member
 from golemp2p_sim.checkers import End
-from golemp2p_sim.shard_seen import Acknowledged, Change, Kept, Serving, Settled
+from golemp2p_sim.shard_seen import Acknowledged, Change, Forgot, Kept, Serving, Settled
 from golemp2p_sim.world import World
 
 
@@ -55,6 +55,7 @@ class Quorums:
         world.watch(Settled, self.on_settled)
         world.watch(Kept, self.on_kept)
         world.watch(Serving, self.on_serving)
+        world.watch(Forgot, self.on_forgot)
 
     def on_acknowledged(self, _time_ns: int, node: int, seen: Acknowledged) -> None:
         durable = seen.durable
@@ -79,7 +80,12 @@ class Quorums:
 
     def on_kept(self, _time_ns: int, node: int, seen: Kept) -> None:
         for change in seen.changes:
-            assert seen.written_in is not None, "members are changed by primaries"
+            if seen.written_in is None:
+                if not do_meet(change.before, change.now):
+                    self._violate(
+                        "quorums-meet", f"shard {seen.shard}: n{node} believes that members may change to others at once"
+                    )
+                continue
             fault = _unsafe(change)
             place = f"shard {seen.shard} term {seen.written_in}: n{node} changes the members"
             if fault:
@@ -100,6 +106,10 @@ class Quorums:
         if not is_decided_by(seen.configuration, live):
             text = f"shard {seen.shard} term {seen.term}: n{node} serves and holds {len(seen.suspected)} nodes dead"
             self._violate("serves-with-majority", text)
+
+    def on_forgot(self, _time_ns: int, _node: int, seen: Forgot) -> None:
+        """What it acknowledged is gone; should it be taken in again, it has to say so anew."""
+        self.acknowledged.pop((seen.shard, seen.before.term, seen.member), None)
 
     def _violate(self, judge: str, text: str) -> None:
         assert self._world is not None
