@@ -44,6 +44,8 @@ class PeerProfile:
     """A caller comes too early for a primary that does not serve yet: it asks again after this."""
     doubt_ns: int = 1 * S
     """A follower that is asked for its shard asks whom it holds for the primary, at most so often."""
+    remember_ns: int = 1 * S
+    """Members are written down at most so often."""
     drain_tick_ns: int = 100 * MS
     """A node that leaves looks this often whether its last replica is gone."""
 

@@ -37,10 +37,10 @@ from golemp2p_sim.scenario import load
 from golemp2p_sim.units import S
 
 CORES = (
-    "beliefs", "catch_up", "configuration", "dht", "dht_records", "effects", "entry_check", "following", "gossip", "leading",
-    "liveness", "log_heads", "lookup", "members", "membership", "peer", "peer_effects", "peer_shards", "placement", "planner",
-    "probing", "progress", "rendezvous", "replica", "replica_durable", "replica_effects", "replica_log", "replica_source",
-    "replica_state", "requests", "seats", "succession", "suspicion", "voting",
+    "address_book", "announcements", "beliefs", "catch_up", "configuration", "dht", "dht_records", "effects", "entry_check",
+    "following", "gossip", "leading", "liveness", "log_heads", "lookup", "members", "membership", "peer", "peer_effects",
+    "peer_shards", "placement", "planner", "probing", "progress", "rendezvous", "replica", "replica_durable",
+    "replica_effects", "replica_log", "replica_source", "replica_state", "requests", "seats", "succession", "suspicion", "voting",
 )  # fmt: skip
 MODEL = ("membership", "messages_dht", "messages_membership", "messages_requests", "messages_shard", "replication")
 SIMULATOR = (

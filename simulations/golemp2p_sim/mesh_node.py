@@ -187,6 +187,10 @@ class MeshNode:
 
     # -- for the subject
 
+    def held(self) -> Mapping[int, Any]:
+        """The replicas, by shard."""
+        return self._peer.shards.held()
+
     def configuration(self, shard: int) -> tuple[tuple[int, int], Configuration] | None:
         """End of the log (term, position), and the configuration in it, as this node's replica has them; ``None``: it holds none."""
         if shard not in self._peer.shards:

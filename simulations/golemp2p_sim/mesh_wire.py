@@ -39,6 +39,11 @@ def _signature(public_key: bytes, record: NodeRecord) -> bytes:
     return blake2b(repr(record).encode(), key=public_key, digest_size=32).digest() * 2
 
 
+@lru_cache(maxsize=50_000)
+def _admits(record: NodeRecord) -> bool:
+    return record.signature == _signature(record.public_key, replace(record, signature=b""))
+
+
 class Trust:
     """The cryptography of membership and DHT: a record is genuine if its node made its signature."""
 
@@ -47,7 +52,7 @@ class Trust:
         return replace(record, signature=_signature(record.public_key, bare))
 
     def admits(self, record: NodeRecord) -> bool:
-        return record.signature == _signature(record.public_key, replace(record, signature=b""))
+        return _admits(record)
 
     def ordered(self, removal: Removal) -> bool:
         return False  # nobody has the operator's key
