@@ -234,6 +234,8 @@ class MeshNode:
                     self._out.append(Sometimes(f"a primary stopped: {reason}"))
                     if reason == "hand-over":
                         self._out += (HandedOver(shard), Step("hand-over"))
+                    if shard in self._peer.shards:  # as above
+                        self._out += self._witness.stopped(self._copy(shard), reason)
                     self._desk.serving_ended(shard, now_ns)
                 case ReadSegments():
                     self._read(effect)

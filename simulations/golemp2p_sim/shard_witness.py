@@ -21,7 +21,7 @@ from golemp2p.model.messages_shard import Appended, RequestVote, ShardMessage
 from golemp2p.model.messages_shard import Voted as VoteBody
 from golemp2p.model.replication import Configuration, Entry, Member
 from golemp2p_sim.node import Ballot
-from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Forgot, Kept, Serving, Settled, Voted
+from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Doubted, Forgot, Kept, Serving, Settled, Voted
 
 PROMISES = (Appended, VoteBody, RequestVote)
 
@@ -82,7 +82,7 @@ class Witness:
         match message.body:
             case Appended(refusal=None) as body:
                 durable = self._durable_of(copy.shard)
-                return (Acknowledged(copy.shard, self._member, message.term, body.position, durable),)
+                return (Acknowledged(copy.shard, self._member, message.term, body.position, durable, send.peer),)
             case VoteBody(trial=False, refusal=None) as body if self._asked is not None:
                 asked, loyal_to = self._asked
                 return self._vote(copy, body.term, send.peer, asked, loyal_to)
@@ -133,6 +133,13 @@ class Witness:
         configurations = (log.configuration_at(position), log.configuration)
         durable = self._durable_of(copy.shard)
         return (Settled(copy.shard, self._member, replica.term, position, log.term_at(position), configurations, durable),)
+
+    def stopped(self, copy: Watched, reason: str) -> Sequence[Doubted]:
+        """It serves no longer, for ``reason``."""
+        replica = copy.replica
+        if reason != "no-majority" or replica.role is not Role.PRIMARY:
+            return ()
+        return (Doubted(copy.shard, self._member, replica.term, replica.log.last_position),)
 
     def serving(self, copy: Watched, *, begins: bool = False) -> Sequence[Serving]:
         """To be asked when serving begins, and now and then."""
