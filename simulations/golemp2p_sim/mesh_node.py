@@ -211,6 +211,8 @@ class MeshNode:
                     self._witness_promise(effect, self._behind)
             else:
                 others.append(effect)
+                if kind is StopServing:
+                    self._out += self._witness.stopped(effect.shard, effect.reason)
         for effect in others:
             match effect:
                 case Committed(shard, entries):
@@ -234,8 +236,6 @@ class MeshNode:
                     self._out.append(Sometimes(f"a primary stopped: {reason}"))
                     if reason == "hand-over":
                         self._out += (HandedOver(shard), Step("hand-over"))
-                    if shard in self._peer.shards:  # as above
-                        self._out += self._witness.stopped(self._copy(shard), reason)
                     self._desk.serving_ended(shard, now_ns)
                 case ReadSegments():
                     self._read(effect)

@@ -131,7 +131,7 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Doubted:
-    """The primary of ``term``, whose log ends at ``last``, does not know any more whether another one was elected."""
+    """The primary of ``term``, which has written up to ``last``, does not know any more whether another one was elected."""
 
     shard: int
     member: Member
