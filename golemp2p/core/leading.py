@@ -277,7 +277,7 @@ class Leading:
         is_open = state.log.commit >= self._opened_at or not state.rules.serve_after_election_commit
         has_majority = state.has_live_majority() or not state.rules.stop_without_majority
         self._in_doubt = (self._in_doubt or not has_majority) and state.rules.confirm_regained_majority
-        may_serve = is_open and not self._in_doubt and self._transfer is None
+        may_serve = is_open and has_majority and not self._in_doubt and self._transfer is None
         if may_serve and not self.is_serving:
             state.effects.append(StartServing(state.shard, state.term))
         elif self.is_serving and not may_serve:

@@ -21,7 +21,7 @@ LIES = ("equivocate", "forge-hints", "lie-about-log")
 """Behaviours that say something else instead: what, ``Subject.lie`` knows. Different things to different peers; a wrong primary to
 whoever asks; more or less than its log holds."""
 BEHAVIOURS = (*LIES, "drop-after-ack", "flood", "replay", "invent-identities", "mute")
-AIMED_BEHAVIOURS = ("rewrite-history", "usurp")
+AIMED_BEHAVIOURS = ("rewrite-history", "usurp", "pose")
 """For scenarios that ask for them; none is drawn from a seed."""
 MEMORY_MAX = 64
 """Old messages that a replaying liar keeps."""

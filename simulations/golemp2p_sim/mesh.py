@@ -26,7 +26,7 @@ from golemp2p_sim.mesh_node import MeshNode
 from golemp2p_sim.mesh_wire import Packet, describe, lie, packet_bytes
 from golemp2p_sim.node import Image, SimulatedNode, Surroundings
 from golemp2p_sim.randomness import node_key
-from golemp2p_sim.shard_forger import rewritten, usurped
+from golemp2p_sim.shard_forger import posed, rewritten, usurped
 from golemp2p_sim.units import S
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ def forged(packet: Packet, behaviour: str, liar: MeshNode, victim: MeshNode, dis
             continue
         if behaviour == "usurp":
             said = usurped(message, liar.member, lies.log)
+        elif behaviour == "pose":
+            said = posed(message, believes.log)
         else:
             said = rewritten(message, lies.election, believes.log, disk.of(message.shard))
         if said is not None:

@@ -220,6 +220,8 @@ class MeshNode:
                     self._witness_promise(effect, self._behind)
             else:
                 others.append(effect)
+                if kind is StopServing:
+                    self._out += self._witness.stopped(effect.shard, effect.reason)
         for effect in others:
             if effect.__class__ is Committed:
                 if effect.shard in self._peer.shards:  # else that it is removed was the news

@@ -10,7 +10,9 @@ told about positions that the victim's disk knows to be committed; about others,
 Raft survives.
 
 **Usurps**: in the place of its newest entry it writes a configuration with itself alone. All of it is sound but that voters may not
-change so: only that a follower takes no configuration but the next step from the one before stands against it (S8).
+change so: only that a follower takes no configuration but a step from the one before stands against it (S8).
+
+**Poses**: a follower speaks as the primary of a term that nobody has won: only that the others ask for votes stands against it (S7).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import replace
 from golemp2p.core.configuration import is_step
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_log import ReplicaLog
-from golemp2p.model.messages_shard import Append, ShardMessage
+from golemp2p.model.messages_shard import Append, Appended, ShardMessage
 from golemp2p.model.replication import Configuration, Election, Entry, Member
 from golemp2p_sim.shard_wire import HashNotary
 
@@ -57,3 +59,11 @@ def usurped(message: ShardMessage, liar: Member, log: ReplicaLog) -> ShardMessag
     entry_hash = notary.entry_hash(last.position, last.term, last.previous_hash, author, alone)
     lie = Entry(last.position, last.term, last.previous_hash, author, alone, notary.sign_entry(entry_hash), entry_hash)
     return replace(message, body=replace(body, entries=(*body.entries[:-1], lie)))
+
+
+def posed(message: ShardMessage, log: ReplicaLog) -> ShardMessage | None:
+    """What to say instead of the acknowledgement ``message``. ``log``: the victim's, which it will not find fault with."""
+    if type(message.body) is not Appended or log.is_blank:
+        return None
+    append = Append(log.commit, log.term_at(log.commit), log.hash_at(log.commit), (), log.commit)
+    return replace(message, term=message.term + 1, body=append)

@@ -370,6 +370,7 @@ class ShardNode:
                     self._desk.serving_began(copy, now_ns)
                     self._say_alive(now_ns)
                 case StopServing():
+                    self._out += self._witness.stopped(shard, effect.reason)
                     self._out.append(Sometimes(f"a primary stopped: {effect.reason}"))
                     self._desk.serving_ended(copy, now_ns)
                 case ReadSegments():

@@ -3,6 +3,7 @@
     Voted, Acknowledged    the message has just left; ``durable`` is what this node's disk holds at that moment
     Kept, Cut              entries were handed to the disk; part of the log was given up
     Settled, Serving       a primary counted its followers; a primary goes on serving
+    Doubted                a primary stopped serving, as its node holds a majority dead
     Born, Forgot           a process began with this replica; its group has removed it, and its data goes
 
 ``member`` is node *and* store. Positions and terms are the core's.
@@ -59,13 +60,14 @@ class Voted:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Everything up to ``position`` was said to be durable, to the primary of ``term``."""
+    """Everything up to ``position`` was said to be durable, to the node with key ``primary`` as the primary of ``term``."""
 
     shard: int
     member: Member
     term: int
     position: int
     durable: ReplicaDurable
+    primary: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +127,13 @@ class Serving:
     term: int
     configuration: Configuration
     suspected: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """The primary of ``term``, which has written up to ``last``, does not know any more whether another one was elected."""
+
+    shard: int
+    member: Member
+    term: int
+    last: int

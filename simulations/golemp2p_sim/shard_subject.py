@@ -11,7 +11,7 @@ from typing import Any
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p_sim.faults import KINDS
 from golemp2p_sim.node import SimulatedNode, Surroundings
-from golemp2p_sim.shard_forger import rewritten, usurped
+from golemp2p_sim.shard_forger import posed, rewritten, usurped
 from golemp2p_sim.shard_image import ShardImage
 from golemp2p_sim.shard_lies import lie
 from golemp2p_sim.shard_node import ShardNode, member_of
@@ -90,4 +90,6 @@ class Shards:
             return None
         if behaviour == "usurp":
             return usurped(message, liar.member, lies.replica.log)
+        if behaviour == "pose":
+            return posed(message, believes.replica.log)
         return rewritten(message, lies.replica.election, believes.replica.log, disk.shards[lies.shard])

@@ -21,7 +21,7 @@ from golemp2p.model.messages_shard import Appended, RequestVote, ShardMessage
 from golemp2p.model.messages_shard import Voted as VoteBody
 from golemp2p.model.replication import Configuration, Entry, Member
 from golemp2p_sim.node import Ballot
-from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Forgot, Kept, Serving, Settled, Voted
+from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Doubted, Forgot, Kept, Serving, Settled, Voted
 
 PROMISES = (Appended, VoteBody, RequestVote)
 
@@ -41,14 +41,16 @@ class Watched(Protocol):
 
 class Witness:
     """One per process. ``durable_of``: what the disk holds of a shard. ``_asked``: the request for a vote being answered, and whom this
-    node was loyal to as it came. ``_handed``: per shard, the record in the newest write."""
+    node was loyal to as it came. ``_handed``: per shard, the record in the newest write; ``_led``: term and position of the newest
+    entry that this node wrote as its primary."""
 
-    __slots__ = ("_asked", "_durable_of", "_handed", "_member")
+    __slots__ = ("_asked", "_durable_of", "_handed", "_led", "_member")
 
     def __init__(self, member: Member, durable_of: Callable[[int], ReplicaDurable]) -> None:
         self._member, self._durable_of = member, durable_of
         self._asked: tuple[RequestVote, bytes | None] | None = None
         self._handed: dict[int, ReplicaRecord] = {}
+        self._led: dict[int, tuple[int, int]] = {}
 
     def born(self, copy: Watched) -> Born:
         return Born(copy.shard, self._member, copy.replica.log.base, copy.replica.record)
@@ -82,7 +84,7 @@ class Witness:
         match message.body:
             case Appended(refusal=None) as body:
                 durable = self._durable_of(copy.shard)
-                return (Acknowledged(copy.shard, self._member, message.term, body.position, durable),)
+                return (Acknowledged(copy.shard, self._member, message.term, body.position, durable, send.peer),)
             case VoteBody(trial=False, refusal=None) as body if self._asked is not None:
                 asked, loyal_to = self._asked
                 return self._vote(copy, body.term, send.peer, asked, loyal_to)
@@ -112,6 +114,8 @@ class Witness:
             previous = entries[0].position - 1
             previous_hash = log.hash_at(previous) if log.holds(previous) else None
             is_own = (entries[0].author, entries[0].term) == (member.public_key, record.term)
+            if is_own:
+                self._led[shard] = record.term, entries[-1].position
             changes = _changes(log, entries, record.commit)
             seen.append(Kept(shard, member, previous_hash, entries, record.term if is_own else None, changes))
         self._handed[shard] = record
@@ -133,6 +137,11 @@ class Witness:
         configurations = (log.configuration_at(position), log.configuration)
         durable = self._durable_of(copy.shard)
         return (Settled(copy.shard, self._member, replica.term, position, log.term_at(position), configurations, durable),)
+
+    def stopped(self, shard: int, reason: str) -> Sequence[Doubted]:
+        """It serves no longer, for ``reason``. To be told in order with ``written``."""
+        led = self._led.get(shard)
+        return () if led is None or reason != "no-majority" else (Doubted(shard, self._member, *led),)
 
     def serving(self, copy: Watched, *, begins: bool = False) -> Sequence[Serving]:
         """To be asked when serving begins, and now and then."""

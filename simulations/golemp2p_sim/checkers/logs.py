@@ -4,6 +4,7 @@ one-birth                all replicas of a shard begin with the same configurati
 log-matching             there is one entry for a position and a term, the same after the same entry before it           S4
 committed-is-kept        nobody gives up entries that it knows to be committed                                           S4
 one-life-per-term        what is written under a term is written by one process: not by another one, nor after a restart S7
+followed-is-elected      nobody acknowledges anything to another node than the one that won the term                      S7
 certificate              an election in the log has votes of a quorum, each of which was cast, by this node and store    S7, S9
 """
 
@@ -13,7 +14,7 @@ from golemp2p.model.replication import Base, Election, Entry, LogSegment
 from golemp2p_sim.checkers import End
 from golemp2p_sim.checkers.quorums import is_decided_by
 from golemp2p_sim.checkers.votes import Votes
-from golemp2p_sim.shard_seen import Born, Cut, Kept
+from golemp2p_sim.shard_seen import Acknowledged, Born, Cut, Kept
 from golemp2p_sim.world import World
 
 
@@ -27,6 +28,7 @@ class Logs:
         self._bases: dict[int, Base] = {}
         self._entries: dict[tuple[int, int, int], tuple[bytes, bytes]] = {}
         self._writers: dict[tuple[int, int], tuple[int, int]] = {}
+        self._elected: dict[tuple[int, int], bytes] = {}
         self._world: World | None = None
 
     def watch(self, world: World) -> None:
@@ -34,6 +36,7 @@ class Logs:
         world.watch(Born, self.on_born)
         world.watch(Kept, self.on_kept)
         world.watch(Cut, self.on_cut)
+        world.watch(Acknowledged, self.on_acknowledged)
 
     def on_born(self, _time_ns: int, node: int, seen: Born) -> None:
         base = seen.base
@@ -56,6 +59,8 @@ class Logs:
                 self._violate(self.name, f"{place}: n{node} keeps an entry that its primary did not write there")
                 return
             if content.__class__ is Election:
+                if seen.written_in is not None:
+                    self._elected[seen.shard, entry.term] = entry.author
                 self._on_election(node, seen.shard, entry, content)
             previous_hash = entry.hash
         if seen.written_in is not None:
@@ -82,6 +87,11 @@ class Logs:
             self._violate("certificate", f"{place} with a vote that nobody cast")
         elif not is_decided_by(election.configuration, voters):
             self._violate("certificate", f"{place} without a quorum")
+
+    def on_acknowledged(self, _time_ns: int, node: int, seen: Acknowledged) -> None:
+        if self._elected.get((seen.shard, seen.term)) != seen.primary:
+            text = f"shard {seen.shard} term {seen.term}: n{node} follows a node that has not won an election"
+            self._violate("followed-is-elected", text)
 
     def on_cut(self, _time_ns: int, node: int, seen: Cut) -> None:
         if seen.first <= seen.committed:

@@ -8,6 +8,7 @@ quorums-meet              every quorum before a change of members meets every qu
 one-change-at-a-time      the change before is committed, voters are an odd number                                       S8
 voters-have-caught-up     a voter to come has acknowledged everything that is committed                                  S8
 serves-with-majority      nobody serves while its node holds so many dead that no quorum is left                         S10
+regained-is-confirmed     nor again thereafter, unless a quorum has taken an entry that it wrote since                   S10
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Container, Iterator
 
 from golemp2p.model.replication import Configuration, Member
 from golemp2p_sim.checkers import End
-from golemp2p_sim.shard_seen import Acknowledged, Change, Forgot, Kept, Serving, Settled
+from golemp2p_sim.shard_seen import Acknowledged, Change, Doubted, Forgot, Kept, Serving, Settled
 from golemp2p_sim.world import World
 
 
@@ -40,13 +41,15 @@ def do_meet(before: Configuration, now: Configuration) -> bool:
 
 
 class Quorums:
-    """``acknowledged``: (shard, term, member) -> the highest position."""
+    """``acknowledged``: (shard, term, member) -> the highest position; ``_opened``: (shard, term) -> node that has committed something;
+    ``_doubted``: (shard, term) -> what must be committed after it lost its majority."""
 
     name = "commit-by-quorum"
 
     def __init__(self) -> None:
         self.acknowledged: dict[tuple[int, int, Member], int] = {}
         self._opened: dict[tuple[int, int], int] = {}
+        self._doubted: dict[tuple[int, int], int] = {}
         self._world: World | None = None
 
     def watch(self, world: World) -> None:
@@ -55,6 +58,7 @@ class Quorums:
         world.watch(Settled, self.on_settled)
         world.watch(Kept, self.on_kept)
         world.watch(Serving, self.on_serving)
+        world.watch(Doubted, self.on_doubted)
         world.watch(Forgot, self.on_forgot)
 
     def on_acknowledged(self, _time_ns: int, node: int, seen: Acknowledged) -> None:
@@ -73,6 +77,8 @@ class Quorums:
             self._violate("commit-in-own-term", f"{place}, an entry of term {seen.entry_term}")
             return
         self._opened.setdefault((seen.shard, seen.term), node)
+        if seen.position > self._doubted.get((seen.shard, seen.term), seen.position):
+            del self._doubted[seen.shard, seen.term]
         durable = seen.durable
         agreeing = _Agreeing(self.acknowledged, seen, durable.base.position + len(durable.entries) >= seen.position)
         if not any(is_decided_by(configuration, agreeing) for configuration in seen.configurations):
@@ -106,6 +112,12 @@ class Quorums:
         if not is_decided_by(seen.configuration, live):
             text = f"shard {seen.shard} term {seen.term}: n{node} serves and holds {len(seen.suspected)} nodes dead"
             self._violate("serves-with-majority", text)
+        elif (seen.shard, seen.term) in self._doubted:
+            text = f"shard {seen.shard} term {seen.term}: n{node} serves again, and has committed nothing since it held a majority dead"
+            self._violate("regained-is-confirmed", text)
+
+    def on_doubted(self, _time_ns: int, _node: int, seen: Doubted) -> None:
+        self._doubted[seen.shard, seen.term] = seen.last
 
     def on_forgot(self, _time_ns: int, _node: int, seen: Forgot) -> None:
         """What it acknowledged is gone; should it be taken in again, it has to say so anew."""

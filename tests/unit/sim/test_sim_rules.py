@@ -12,11 +12,12 @@ from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.model.replication import Base, Configuration, Election, Entry, Member, NoOp
 from golemp2p_sim.checkers.logs import Logs
+from golemp2p_sim.checkers.memory import Memory
 from golemp2p_sim.checkers.quorums import Quorums, do_meet
 from golemp2p_sim.checkers.votes import Votes
 from golemp2p_sim.node import Ballot
 from golemp2p_sim.shard_node import member_of
-from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Kept, Serving, Settled, Voted
+from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Doubted, Forgot, Kept, Serving, Settled, Voted
 
 A, B, C, D, E, F = (member_of(node) for node in range(6))
 THREE = Configuration((A, B, C))
@@ -35,13 +36,17 @@ def disk(last: int, *, term: int = 1, high_water: tuple[int, int] = (0, 0)) -> R
     return ReplicaDurable(record, base(), entries=[entry(position) for position in range(1, last + 1)])
 
 
+def record(term: int, high_water: tuple[int, int], voted_for: Member | None = None) -> ReplicaRecord:
+    return ReplicaRecord(term, voted_for, 0, high_water)
+
+
 def kept(*entries: Entry, written_in: int | None = None, changes: tuple[Change, ...] = ()) -> Kept:
     return Kept(0, A, entries[0].previous_hash if entries else None, entries, written_in, changes)
 
 
 def court() -> Court:
     votes = Votes()
-    return Court(votes, Logs(votes), Quorums())
+    return Court(votes, Logs(votes), Quorums(), Memory())
 
 
 # -- votes --------------------------------------------------------------------------------------------------------------------
@@ -144,11 +149,53 @@ def test_an_election_without_a_quorum_of_votes(votes: tuple[Member, ...]) -> Non
     assert bench.verdict() == ["certificate"]
 
 
+def test_a_base_that_does_not_match() -> None:
+    bench = court()
+    bench.see(0, kept(entry(1), entry(2, before=b"1/1")))
+    for last_hash in (b"1/2", b"another"):
+        assert bench.verdict() == []
+        bench.see(1, Born(0, B, Base(2, 1, last_hash, A.public_key, THREE, 0), None))
+    assert bench.verdict() == ["log-matching"]
+
+
+# -- memory -------------------------------------------------------------------------------------------------------------------
+
+
+def taken_in(now: ReplicaRecord, *, member: Member = B) -> Born:
+    return Born(0, member, base(Configuration(())), now)
+
+
+def test_a_record_that_outlives_removal() -> None:
+    bench = court()
+    before = record(3, (2, 9), C)
+    bench.see(
+        1, Forgot(0, B, before, before), taken_in(record(5, (2, 9))), taken_in(record(5, (2, 7)))
+    )  # the second: it has cut
+    bench.see(1, Forgot(0, B, before, record(4, (2, 9))), taken_in(record(0, (0, 0)), member=member_of(1, store=1)))
+    assert bench.verdict() == []
+
+
+@pytest.mark.parametrize("now", [record(2, (2, 9), C), record(3, (2, 8), C), record(3, (2, 9)), record(3, (2, 9), A)])
+def test_a_record_that_goes_with_the_data(now: ReplicaRecord) -> None:
+    before = record(3, (2, 9), C)
+    bench = court()
+    bench.see(1, Forgot(0, B, before, now))
+    assert bench.verdict() == ["record-outlives-removal"]
+    bench = court()
+    bench.see(1, Forgot(0, B, before, before), taken_in(now))
+    assert bench.verdict() == ["record-outlives-removal"]
+
+
 # -- quorums ------------------------------------------------------------------------------------------------------------------
 
 
 def acknowledged(member: Member, position: int, *, on_disk: int | None = None, term: int = 1) -> Acknowledged:
-    return Acknowledged(0, member, 1, position, disk(position if on_disk is None else on_disk, term=term))
+    durable = disk(position if on_disk is None else on_disk, term=term)
+    return Acknowledged(0, member, 1, position, durable, A.public_key)
+
+
+WON = kept(entry(1, content=Election(A, Configuration((A,)), ((A, b""),))), written_in=1)
+"""A is primary of term 1."""
 
 
 def settled(position: int, *, term: int = 1, configuration: Configuration = THREE, newest: Any = None) -> Settled:
@@ -164,19 +211,21 @@ JOINT = Configuration((A, B, C), (), (D, E, F))
 
 def test_quorums_that_keep_the_rules() -> None:
     bench = court()
+    bench.see(0, WON)
     bench.see(1, acknowledged(B, 5), acknowledged(B, 4), acknowledged(B, 5, on_disk=3, term=2))  # cut since, for term 2
     bench.see(3, acknowledged(D, 4))
     bench.see(4, acknowledged(E, 4))
     bench.see(0, settled(5), serving(), serving(C), settled(4, configuration=JOINT), settled(4, newest=JOINT))
-    bench.see(0, serving(C, D, configuration=JOINT))
+    bench.see(0, serving(C, D, configuration=JOINT), Doubted(0, A, 1, last=4), settled(5), serving(C))
     learners = Configuration((A, B, C), (D, E))
     changes = (Change(THREE, 0, learners, 4), Change(learners, 3, Configuration((A, B, C), (), (A, D, E)), 4))
-    bench.see(0, kept(entry(1), written_in=1, changes=changes))
+    bench.see(0, kept(entry(6, before=b"1/5"), written_in=1, changes=changes))
+    bench.see(1, kept(entry(6, before=b"1/5"), changes=(Change(THREE, 5, learners, 0),)))  # it does not know what is committed
     assert bench.verdict() == []
 
 
 def change(before: Configuration, now: Configuration, *, before_at: int = 0, commit: int = 4) -> Kept:
-    return kept(entry(1), written_in=1, changes=(Change(before, before_at, now, commit),))
+    return kept(entry(6, before=b"1/5"), written_in=1, changes=(Change(before, before_at, now, commit),))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +236,11 @@ def change(before: Configuration, now: Configuration, *, before_at: int = 0, com
         ("commit-by-quorum", settled(6)),
         ("commit-by-quorum", settled(5, configuration=JOINT)),
         ("serves-after-own-commit", serving(term=2)),
+        ("commit-by-quorum", settled(4, configuration=Configuration((A, E)))),
+        ("regained-is-confirmed", serving()),
+        ("followed-is-elected", replace(acknowledged(C, 5), primary=B.public_key)),
+        ("followed-is-elected", replace(acknowledged(C, 5), term=2)),
+        ("quorums-meet", kept(entry(6, before=b"1/5"), changes=(Change(THREE, 0, Configuration((A,)), 0),))),
         ("serves-with-majority", serving(B, C)),
         ("serves-with-majority", serving(D, E, configuration=JOINT)),
         ("quorums-meet", change(THREE, Configuration((A, B, D)))),
@@ -197,8 +251,11 @@ def change(before: Configuration, now: Configuration, *, before_at: int = 0, com
 )
 def test_a_quorum_that_breaks_a_rule(judge: str, seen: Any) -> None:
     bench = court()
-    bench.see(1, acknowledged(B, 5), acknowledged(D, 4))
+    bench.see(0, WON)
+    bench.see(1, acknowledged(B, 5), acknowledged(D, 4), acknowledged(E, 4), Forgot(0, E, record(1, (1, 4)), record(1, (1, 4))))
     bench.see(0, settled(5))
+    if judge == "regained-is-confirmed":
+        bench.see(0, Doubted(0, A, 1, last=5), settled(5))
     bench.see(2, seen) if isinstance(seen, Acknowledged) else bench.see(0, seen)
     assert bench.verdict() == [judge]
 
