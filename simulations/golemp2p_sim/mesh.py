@@ -17,7 +17,7 @@ from golemp2p.core.peer_effects import PeerProfile
 from golemp2p.core.placement import Place, Targets, targets
 from golemp2p.core.planner import PlacementProfile
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_rules import Rules
+from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.model.ids import Key
 from golemp2p.model.replication import Configuration, Member
 from golemp2p_sim.faults import KINDS
@@ -49,21 +49,30 @@ def _targets(places: tuple[Place, ...], shards_count: int, replicas: int) -> Tar
 
 
 class Mesh:
-    """``shards``: rounded up to a power of two; 0: about one per node, at most 64. ``shard_bytes``: of a result, for the planner."""
+    """``shards``: rounded up to a power of two; 0: about one per node, at most 64. ``batch``: entries that go in one append.
+    ``shard_bytes``: of a result, for the planner."""
 
     name = "mesh"
     survives = frozenset(KINDS) - {"sync-dropped", "store-restored"}
     steps: tuple[str, ...] = ("became-primary", "call-goes-out", "voted", "hand-over", "installed")
 
     def __init__(
-        self, nodes: int, *, replicas: int = 3, shards: int = 0, rules: Rules | None = None, shard_bytes: int = 100
+        self,
+        nodes: int,
+        *,
+        replicas: int = 3,
+        shards: int = 0,
+        batch: int = 256,
+        rules: Rules | None = None,
+        shard_bytes: int = 100,
     ) -> None:
         self.nodes, self.shard_bytes = nodes, shard_bytes
         self.shards_count = 1 << ((shards or min(64, nodes)) - 1).bit_length()
         placement = PlacementProfile(replicas=replicas, repair_after_ns=REPAIR_AFTER_NS, settle_ns=SETTLE_NS)
         self.profile = PeerProfile(
-            placement=placement, liveness=LivenessProfile(), rules=rules or Rules(), entries_max=ENTRIES_MAX
-        )
+            placement=placement, liveness=LivenessProfile(), rules=rules or Rules(), limits=Limits(append_entries_max=batch),
+            entries_max=ENTRIES_MAX,
+        )  # fmt: skip
         self._chains: dict[int, dict[int, int]] = {}
         self.world: World | None = None
 
@@ -78,6 +87,7 @@ class Mesh:
             self.nodes,
             replicas=profile.placement.replicas,
             shards=self.shards_count,
+            batch=profile.limits.append_entries_max,
             rules=replace(profile.rules, **{rule: False}),
             shard_bytes=self.shard_bytes,
         )
