@@ -99,8 +99,12 @@ class MeshNode:
         self._image = image
         self._harmed = self._harmed or image.rotten
         self._witness = Witness(self.member, image.of)
-        record = NodeRecord(self._key, store_id(self._store), (self._mesh.address(self._me),), 1, "", now_ns // MS)
-        if image.is_blank and self._founder:
+        mesh = self._mesh
+        is_grown = mesh.grown and image.is_blank and self._store == 0
+        record = mesh.record(self._me, self._store, 0 if is_grown else now_ns // MS)
+        if is_grown:
+            image.shards.update(mesh.grown_shards(self.member))
+        elif image.is_blank and self._founder:
             for shard in range(self._mesh.shards_count):
                 image.shards[shard] = ReplicaDurable.at_birth(self.member)
         self._peer = Peer(
@@ -109,7 +113,7 @@ class MeshNode:
         )  # fmt: skip
         self._desk = MeshDesk(self._peer, self._mesh.shard_of, copy_of=self._copy, carry_out=self._carry_out, out=self._out_one)
         known = tuple(member.public_key for member in image.known) or tuple(self._keys[i] for i in self._contacts)
-        effects = self._peer.start(now_ns, known=known)
+        effects = self._peer.start(now_ns, known=() if is_grown else known, remembered=mesh.records() if is_grown else ())
         for shard in self._peer.shards.held():
             copy = self._copy(shard)
             copy.rebuild(image.shards.get(shard, ReplicaDurable()), self._out, self._applied_to(copy, now_ns))
