@@ -179,6 +179,13 @@ class PeerShards:
         if self._replicas.get(shard) is replica:  # else it was forgotten since
             self._drive(shard, replica.persisted(replica_token, now_ns), now_ns)
 
+    def _ask_around(self, shard: int, replica: Replica, now_ns: int) -> None:
+        """Nobody of the group that this replica knows follows it: perhaps there is another group by now, where placement wants it."""
+        known = [member.public_key for member in replica.configuration.members]
+        for peer in self._planner.target(shard):
+            if peer not in known and peer not in self._suspected and peer != self.me.public_key:
+                self._drive(shard, replica.ask_primary(peer), now_ns)
+
     def judged(self, peer: bytes, now_ns: int, *, is_dead: bool) -> None:
         """The node holds ``peer`` dead, or alive."""
         if is_dead == (peer in self._suspected):
@@ -275,7 +282,9 @@ class PeerShards:
 
     def _succeed(self, shard: int, now_ns: int) -> None:
         replica = self._replicas[shard]
-        self._succession.put_off(shard, self._rank(shard), now_ns)
+        tries = self._succession.put_off(shard, self._rank(shard), now_ns)
+        if tries > 1:
+            self._ask_around(shard, replica, now_ns)
         is_alone = self.voters(shard) == (self.me.public_key,)
         if self._may_campaign() or is_alone:
             self._drive(shard, replica.campaign(now_ns) if replica.may_campaign else replica.resign(), now_ns)
