@@ -3,16 +3,17 @@
 #   make demo       a node, a component, a kill -9, and the worker that goes on          make run      a node in the foreground
 #   make test       examples and all tests                                               make torture  the long crash tests
 #   make check      lint, types, import contracts, house rules                           make bench    the benchmarks
-#   make simulate   10,000 seeds of simulated networks under all faults: half an hour and more
+#   make simulate   10,000 seeds of simulated networks under all faults, compiled where a C compiler is: half an hour and more
 #   make examples   build the example components (cached)                                make clean    remove what was built
 #
 # PYTHON=/path/to/python3 picks the Python; ARGS="..." adds arguments (make run ARGS="--http 127.0.0.1:8080",
-# make simulate ARGS="--protocol mesh --seeds 500 --seed 20000").
+# make simulate ARGS="--protocol shard --seeds 500 --seed 20000").
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done; echo python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+COPY := build/sim
 SOURCES := golemp2p node gateway tests benchmarks examples simulations .ci
 
 .DELETE_ON_ERROR:
@@ -31,8 +32,16 @@ test: examples
 torture: examples
 	$(BIN)/python tests/integration/kill_under_load.py --kills 200 --clients 8 $(ARGS)
 
+# From the compiled copy, where one can be made; a PYTHONPATH that is not there changes nothing.
 simulate: $(STAMP)
-	$(BIN)/golemp2p sim run everything --protocol shard --seeds 10000 --jobs 2 $(ARGS)
+	@if $(BIN)/python -m golemp2p_sim.compiled --check; then $(MAKE) --no-print-directory $(COPY)/.proved; else rm -rf $(COPY); fi
+	PYTHONPATH=$(COPY) $(BIN)/golemp2p sim run everything --protocol mesh --seeds 10000 --jobs 2 $(ARGS)
+
+$(COPY)/.proved: $(STAMP) $(shell find golemp2p simulations/golemp2p_sim -name '*.py')
+	@echo "compiling the simulator into $(COPY): two minutes"
+	@rm -rf $(COPY)
+	@$(BIN)/python -m golemp2p_sim.compiled $(COPY)
+	@touch $@
 
 bench: examples
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -58,4 +67,4 @@ $(STAMP): pyproject.toml .ci/environment.py
 	@touch $@
 
 clean:
-	rm -rf examples/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build examples/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

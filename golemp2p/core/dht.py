@@ -108,6 +108,7 @@ class Dht:
         self._searches: dict[int, _Search] = {}
         self._asked: dict[int, tuple[int, bytes]] = {}
         self._published: dict[tuple[bytes, bytes], tuple[DhtRecord, int]] = {}
+        self._published_ns: int | None = None  # never later than the first of them is due
         self._refresh_ns: int | None = None
 
     # --- contacts
@@ -150,7 +151,9 @@ class Dht:
         if slot not in self._published and len(self._published) >= PUBLISHED_MAX:
             return [Notice("dht.too-many-published")]
         jitter_ns = int(self._dice.random() * REPUBLISH_NS / 10)
-        self._published[slot] = (record, now_ns + REPUBLISH_NS - jitter_ns)
+        due_ns = now_ns + REPUBLISH_NS - jitter_ns
+        self._published[slot] = (record, due_ns)
+        self._published_ns = due_ns if self._published_ns is None else min(self._published_ns, due_ns)
         self.records.put(record, LIFETIME_S, now_ns)
         return self._search(_Search(self._lookup(slot[0]), publish=record), now_ns)[1]
 
@@ -211,11 +214,14 @@ class Dht:
         """``None`` while nothing is looked for, published or known."""
         if not self._searches and not self._published:
             return self._refresh_ns
-        dues = [due for search in self._searches.values() if (due := search.lookup.next_due_ns()) is not None]
-        dues += [due for _, due in self._published.values()]
-        if self._refresh_ns is not None:
-            dues.append(self._refresh_ns)
-        return min(dues, default=None)
+        due_ns = self._refresh_ns
+        for search in self._searches.values():
+            other_ns = search.lookup.next_due_ns()
+            if other_ns is not None and (due_ns is None or other_ns < due_ns):
+                due_ns = other_ns
+        if self._published_ns is not None and (due_ns is None or self._published_ns < due_ns):
+            due_ns = self._published_ns
+        return due_ns
 
     def on_time(self, now_ns: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -223,9 +229,11 @@ class Dht:
             due_ns = search.lookup.next_due_ns()
             if due_ns is not None and due_ns <= now_ns:
                 effects += self._carry_on(number, search.lookup.on_time(now_ns), now_ns)
-        for record, due_ns in list(self._published.values()):
-            if due_ns <= now_ns:
-                effects += self.publish(record, now_ns)
+        if self._published_ns is not None and self._published_ns <= now_ns:
+            for record, due_ns in list(self._published.values()):
+                if due_ns <= now_ns:
+                    effects += self.publish(record, now_ns)
+            self._published_ns = min((due_ns for _, due_ns in self._published.values()), default=None)
         if self._refresh_ns is not None and self._refresh_ns <= now_ns:
             for low, high in self.routing.stale(now_ns):
                 target = (low + self._dice.randrange(high - low)).to_bytes(KEY_BYTES, "big")

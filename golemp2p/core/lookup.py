@@ -117,6 +117,7 @@ class Lookup:
         self._round_trips = round_trips
         self._is_genuine = is_genuine
         self._candidates: dict[bytes, Candidate] = {}
+        self._due_ns: int | None = None  # never later than the first deadline
         self._order: list[tuple[int, bytes]] = []
         for place, record in enumerate(seeds):
             self._learn(record, place % profile.paths, 1)
@@ -150,9 +151,8 @@ class Lookup:
         self.is_over = True
 
     def next_due_ns(self) -> int | None:
-        if self.is_over:
-            return None
-        return min((candidate.deadline_ns for candidate in self._waiting()), default=None)
+        """May be early: somebody has answered meanwhile."""
+        return None if self.is_over else self._due_ns
 
     def on_time(self, now_ns: int) -> list[Ask]:
         if self.is_over:
@@ -161,7 +161,9 @@ class Lookup:
         for candidate in self._waiting():
             if candidate.deadline_ns <= now_ns:
                 effects += self._time_out(candidate, now_ns)
-        return effects + self._go_on(now_ns)
+        effects += self._go_on(now_ns)
+        self._due_ns = min((candidate.deadline_ns for candidate in self._waiting()), default=None)
+        return effects
 
     @property
     def closest(self) -> list[NodeRecord]:
@@ -210,6 +212,8 @@ class Lookup:
         candidate.attempts += 1
         candidate.asked_ns = now_ns
         candidate.deadline_ns = now_ns + self._round_trips.timeout_ns
+        if self._due_ns is None or candidate.deadline_ns < self._due_ns:
+            self._due_ns = candidate.deadline_ns
         return Ask(candidate.record)
 
     def _go_on(self, now_ns: int) -> list[Ask]:

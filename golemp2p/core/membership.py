@@ -46,6 +46,8 @@ class Membership:
         self._joining: tuple[bytes, ...] = ()
         self._due: dict[str, int] = {}
         self._due_soonest_ns: int | None = None
+        self._next_ns: int | None = None
+        self._next_stale = True  # something happened since it was computed
         self._reasons = (False, False, False, False, False)
         self.members = self._beliefs.members
 
@@ -86,6 +88,8 @@ class Membership:
         effects: list[Effect] = []
         if peer in self.members:
             self._beliefs.hear(peer, now_ns, effects)
+            if effects:
+                self._next_stale = True
         return effects
 
     # --- what the node decides
@@ -105,6 +109,7 @@ class Membership:
         """Say farewell, signed. Nothing is due afterwards; give the messages a moment to leave."""
         self._beliefs.renew(replace(self.record, left=True), now_ns)
         self._beliefs.stop()
+        self._next_stale = True
         targets = sample(self.members.others(), 2 * self._profile.retransmit_factor, self._dice)
         return [Send(peer, msg.Gossip((self.record,))) for peer in targets]
 
@@ -112,12 +117,14 @@ class Membership:
         """The operator's order, through this node's management interface."""
         effects: list[Effect] = []
         self._beliefs.apply(removal, self._own, now_ns, effects)
+        self._next_stale = True
         return effects
 
     # --- messages
 
     def receive(self, sender: bytes, message: msg.MembershipMessage, now_ns: int) -> list[Effect]:
         """``message`` came from ``sender``, whose key the transport has authenticated."""
+        self._next_stale = True
         if self.is_over:
             return []
         effects: list[Effect] = []
@@ -222,19 +229,16 @@ class Membership:
 
     def next_due_ns(self) -> int | None:
         """When ``on_time`` is wanted; ``None`` for a node alone in its mesh."""
-        if self._beliefs.is_over:
-            return None
-        due_ns = self._probing.due_ns
-        for other_ns in (self._due_soonest_ns, self._probing.relays_due_ns):  # asked after every message: no lists are made
-            if other_ns is not None and (due_ns is None or other_ns < due_ns):
-                due_ns = other_ns
-        for suspicion in self._beliefs.suspicions.values():
-            if due_ns is None or suspicion.deadline_ns < due_ns:
-                due_ns = suspicion.deadline_ns
-        return due_ns
+        if self._next_stale:  # asked after every message of any kind
+            self._next_stale = False
+            dues = [self._probing.due_ns, self._due_soonest_ns, self._probing.relays_due_ns]
+            dues += [suspicion.deadline_ns for suspicion in self._beliefs.suspicions.values()]
+            self._next_ns = None if self.is_over else min((due_ns for due_ns in dues if due_ns is not None), default=None)
+        return self._next_ns
 
     def on_time(self, now_ns: int) -> list[Effect]:
         """Do what is due. May be called too early, or late."""
+        self._next_stale = True
         effects: list[Effect] = []
         if self.is_over:
             return effects
@@ -274,6 +278,7 @@ class Membership:
 
     def _schedule(self, now_ns: int) -> None:
         """Start the timers that have a reason to run, stop those that have none."""
+        self._next_stale = True
         self._reasons = probe, gossip, sync, reconnect, join = self._reasons_now()
         if probe:
             self._due.setdefault("probe", now_ns)

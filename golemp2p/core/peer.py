@@ -20,14 +20,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
-from golemp2p.core.beliefs import Authority, Expelled, LonelyChanged, MemberChanged
+from golemp2p.core.address_book import AddressBook
+from golemp2p.core.announcements import Announcements
+from golemp2p.core.beliefs import Authority, LonelyChanged, MemberChanged
 from golemp2p.core.dht import Dht, Proofs, RecordsFound
 from golemp2p.core.dice import Dice
 from golemp2p.core.effects import Effect, Persist, Send
 from golemp2p.core.liveness import Liveness, PeerHeard, PeerSilent
 from golemp2p.core.membership import Membership
 from golemp2p.core.notary import Notary
-from golemp2p.core.peer_effects import Drained, MembersKnown, PeerProfile, Requested
+from golemp2p.core.peer_effects import Drained, PeerProfile, Requested
 from golemp2p.core.peer_shards import PeerShards
 from golemp2p.core.placement import Targets, targets
 from golemp2p.core.planner import HandOver, Planner, ProposeConfiguration
@@ -81,13 +83,11 @@ class Peer:
             planner=self.planner,
         )  # fmt: skip
         self._seen: dict[bytes, tuple[int, bytes]] = {}  # of each member: incarnation and store
-        self._to_announce: dict[int, None] = {}  # shards whose certificates are to be put into the DHT
-        self._announced_to = 0  # members of the mesh when all were put there
-        self._announce_ns: int | None = None
+        self._announcements = Announcements(profile)
         self._located: dict[int, int] = {}  # lookup -> shard
         self._working: dict[int, None] = {}
-        self._members_stale = True
-        self._remembered: dict[bytes, tuple[str, ...]] = {}
+        self._changed: dict[bytes, None] = {self.own: None}  # members of which the planner has not heard yet
+        self._book = AddressBook(profile.remember_ns)
         self._drain_ns: int | None = None
         parts = (self.membership, self.liveness, self.shards, self.planner, self.requests, self.dht)
         self._dues = tuple(part.next_due_ns for part in parts)
@@ -112,12 +112,12 @@ class Peer:
         return self._done(now_ns)
 
     def leave(self, now_ns: int) -> list[Effect]:
-        """Give every replica away, then say farewell: ``Drained``. Others see at once that this node takes nothing any more. A node that
-        nobody can take over from stays; call it again after a restart."""
+        """Give every replica away, then say farewell: ``Drained``. Others see at once that this node takes nothing any more. It stays
+        if nobody can take over what it has. To be called again after a restart."""
         record = self.membership.record
         self._node_level(self.membership.update(now_ns, addresses=record.addresses, weight=0, domain=record.domain), now_ns)
         self._drain_ns = now_ns
-        self._members_stale = True
+        self._changed[self.own] = None
         return self._done(now_ns)
 
     # -- what happens to this node
@@ -125,7 +125,9 @@ class Peer:
     def receive(self, sender: bytes, message: Any, now_ns: int) -> list[Effect]:
         """``message`` of the node with public key ``sender``, which the transport has authenticated."""
         handler = self._handlers[message.__class__]
-        self._node_level(self.liveness.heard_from(sender, now_ns), now_ns)
+        effects = self.liveness.heard_from(sender, now_ns)
+        if effects:
+            self._node_level(effects, now_ns)
         handler(sender, message, now_ns)
         return self._done(now_ns)
 
@@ -144,8 +146,9 @@ class Peer:
         if self._due_stale:
             self._due_stale = False
             due_ns = self._drain_ns
-            if self._announce_ns is not None and (due_ns is None or self._announce_ns < due_ns):
-                due_ns = self._announce_ns
+            announce_ns = self._announcements.due_ns
+            if announce_ns is not None and (due_ns is None or announce_ns < due_ns):
+                due_ns = announce_ns
             for next_due_ns in self._dues:
                 other_ns = next_due_ns()
                 if other_ns is not None and (due_ns is None or other_ns < due_ns):
@@ -164,8 +167,6 @@ class Peer:
             self.shards.on_time(now_ns)
         if self._drain_ns is not None and self._drain_ns <= now_ns:
             self._drain(now_ns)
-        if self._announce_ns is not None and self._announce_ns <= now_ns:
-            self._announce(now_ns)
         return self._done(now_ns)
 
     # -- what the node wants
@@ -239,7 +240,9 @@ class Peer:
     def _hear(self, sender: bytes, now_ns: int) -> None:
         """Whoever says anything lives."""
         if sender != self.own:
-            self._node_level(self.membership.heard_from(sender, now_ns), now_ns)
+            effects = self.membership.heard_from(sender, now_ns)
+            if effects:
+                self._node_level(effects, now_ns)
 
     # -- effects of the parts
 
@@ -251,8 +254,7 @@ class Peer:
         self._out.append(effect)
         if effect.__class__ is StartServing:
             self._node_level(self.requests.hint(effect.shard, effect.term, self.own, now_ns), now_ns)
-            if self._announced_to:
-                self._to_announce[effect.shard] = None
+            self._announcements.serving_began(effect.shard)
         elif effect.__class__ is StopServing:
             self._working.pop(effect.shard, None)
             self._node_level(self.liveness.work_ended(effect.shard), now_ns)
@@ -270,9 +272,10 @@ class Peer:
     def _node_level(self, effects: Sequence[Effect], now_ns: int) -> None:
         """Effects of everything but the shards."""
         for effect in effects:
+            if effect.__class__ is Send:
+                self._send(effect.peer, effect.message, now_ns)
+                continue
             match effect:
-                case Send(peer, message):
-                    self._send(peer, message, now_ns)
                 case MemberChanged():
                     self._member_changed(effect, now_ns)
                 case PeerSilent(peer):
@@ -291,35 +294,28 @@ class Peer:
                 case HandOver(shard, successor):
                     self.shards.hand_over(shard, successor, now_ns)
                 case Locate(shard):
-                    number, more = self.dht.find_records(shard_hint_key(shard), now_ns, enough=1)
-                    self._located[number] = shard
-                    self._node_level(more, now_ns)
+                    self._locate(shard, now_ns)
                 case RecordsFound(number, _, records):
                     self._out.append(effect)
-                    if number in self._located:
-                        self._found(self._located.pop(number), records, now_ns)
-                case Expelled():
-                    self._out.append(effect)
+                    self._found(self._located.pop(number, None), records, now_ns)
                 case _:
                     self._out.append(effect)
 
-    def _found(self, shard: int, records: Sequence[Any], now_ns: int) -> None:
+    def _locate(self, shard: int, now_ns: int) -> None:
+        """Look for the shard's certificate, unless that is under way, or the mesh is so small that nobody puts any into the DHT."""
+        if shard not in self._located.values() and self.membership.members.present_count > self.profile.hints_above:
+            number, effects = self.dht.find_records(shard_hint_key(shard), now_ns, enough=1)
+            self._located[number] = shard
+            self._node_level(effects, now_ns)
+
+    def _found(self, shard: int | None, records: Sequence[Any], now_ns: int) -> None:
         for record in records:
             if isinstance(record, ShardHint) and record.shard == shard:
                 self._node_level(self.requests.hint(shard, record.term, record.primary, now_ns), now_ns)
 
-    def _announce_all(self) -> None:
-        """The mesh has outgrown the nodes that hold the certificates of this node's shards, or has just become too large to ask all."""
-        count = self.membership.members.present_count
-        if count > self.profile.hints_above and count * 100 >= self._announced_to * self.profile.hints_growth_percent:
-            self._announced_to = count
-            self._to_announce.update(dict.fromkeys(s for s in self.shards.held() if self.shards.is_serving(s)))
-
     def _announce(self, now_ns: int) -> None:
-        """Put certificates into the DHT, a few at a time."""
-        self._announce_ns = now_ns + self.profile.hints_pause_ns if self._to_announce else None
-        for shard in list(self._to_announce)[: self.profile.hints_at_once]:
-            del self._to_announce[shard]
+        """Put certificates into the DHT."""
+        for shard in self._announcements.take(now_ns):
             if self.shards.is_serving(shard):
                 hint = ShardHint(shard, self.shards[shard].term, self.own, self._certify(shard))
                 self._node_level(self.dht.publish(hint, now_ns), now_ns)
@@ -330,7 +326,7 @@ class Peer:
         self._out.append(change)
         member = change.member
         key, record = member.public_key, member.record
-        self._members_stale = True
+        self._changed[key] = None
         before = self._seen.get(key)
         if member.status is Status.REMOVED:
             self._seen.pop(key, None)
@@ -380,26 +376,36 @@ class Peer:
     # -- the end of every call
 
     def _done(self, now_ns: int) -> list[Effect]:
-        if self._members_stale:
-            self._members_stale = False
-            members = list(self.membership.members.everyone)
-            self.planner.members_changed(members, now_ns)
-            self._announce_all()
-            self._remember([member.record for member in members if member.public_key != self.own and member.is_present])
+        if self._changed:
+            self._tell_planner(now_ns)
+            serving = [shard for shard in self.shards.held() if self.shards.is_serving(shard)]
+            self._announcements.mesh_has(self.membership.members.present_count, serving)
+        self._out += self._book.written(self._others, now_ns)
         self.shards.settle(now_ns)
         if self.shards.reconfigured:
             for shard in [shard for shard in self.shards.reconfigured if shard in self._working]:
                 self._node_level(self.liveness.work_began(shard, self.shards.others(shard), now_ns), now_ns)
             self.shards.reconfigured.clear()
-        if self._to_announce and self._announce_ns is None:
+        if self._announcements.is_due(now_ns):
             self._announce(now_ns)
         self._due_stale = True
         out, self._out = self._out, []
         return out
 
-    def _remember(self, records: Sequence[NodeRecord]) -> None:
-        """If somebody came, or can be reached elsewhere. Who goes is kept until then: it may be who finds the mesh again."""
-        places = {record.public_key: record.addresses for record in records}
-        if any(self._remembered.get(key) != addresses for key, addresses in places.items()):
-            self._remembered = places
-            self._out.append(MembersKnown(tuple(records)))
+    def _tell_planner(self, now_ns: int) -> None:
+        """Of the members that changed, and of those that were dropped from the list without a word since they had long been dead."""
+        members = self.membership.members
+        if len(self._seen) >= len(members):
+            for key in [key for key in self._seen if key not in members]:
+                del self._seen[key]
+                self._changed[key] = None
+        changed, self._changed = self._changed, {}
+        known = [member for key in changed if (member := members.get(key)) is not None]
+        self.planner.members_changed(known, now_ns, gone=[key for key in changed if key not in members])
+        for member in known:
+            if member.public_key != self.own and member.is_present:
+                self._book.met(member.record)
+
+    def _others(self) -> list[NodeRecord]:
+        members = self.membership.members
+        return [member.record for key in members.others() if (member := members.get(key)) is not None]

@@ -12,6 +12,7 @@ from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.core.requests import RequestProfile
 from golemp2p.core.routing import K
 from golemp2p.core.succession import SuccessionProfile
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord
 from golemp2p.model.messages_requests import Forward
 
@@ -43,11 +44,13 @@ class PeerProfile:
     """A caller comes too early for a primary that does not serve yet: it asks again after this."""
     doubt_ns: int = 1 * S
     """A follower that is asked for its shard asks whom it holds for the primary, at most so often."""
+    remember_ns: int = 1 * S
+    """Members are written down at most so often."""
     drain_tick_ns: int = 100 * MS
     """A node that leaves looks this often whether its last replica is gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Requested:
     """Effect: ``forward`` reached this node, which serves its shard. Answer with ``Peer.answer(sender, ...)``."""
 

@@ -58,6 +58,7 @@ class PeerShards:
         self._succession = Succession(dice, profile.succession)
         self._replicas: dict[int, Replica] = {}
         self._configurations: dict[int, Configuration] = {}
+        self._voters: dict[int, tuple[bytes, ...]] = {}  # of each of them
         self._of_peer: dict[bytes, dict[int, None]] = {}
         self._suspected: dict[bytes, None] = {}
         self._dues: dict[int, int] = {}
@@ -113,7 +114,7 @@ class PeerShards:
         return (0, None) if replica is None else (replica.term, replica.primary)
 
     def voters(self, shard: int) -> tuple[bytes, ...]:
-        return tuple(voter.public_key for voter in self._configurations.get(shard, BLANK).voters)
+        return self._voters.get(shard, ())
 
     def others(self, shard: int) -> tuple[bytes, ...]:
         """The other voters of ``shard``."""
@@ -144,7 +145,7 @@ class PeerShards:
         self._drive(shard, replica.forget(), now_ns)
         self._records[shard] = replica.record
         self._index(shard, BLANK)
-        del self._replicas[shard], self._configurations[shard]
+        del self._replicas[shard], self._configurations[shard], self._voters[shard]
         for table in (self._dues, self._touched, self._has_led, self._doubted_ns):
             table.pop(shard, None)
         self._succession.led(shard)
@@ -323,7 +324,7 @@ class PeerShards:
             if seats is not None:
                 self._change(shard, *seats, now_ns)
             return
-        caught_up = frozenset(m.public_key for m in configuration.learners if replica.is_caught_up(m))
+        caught_up = frozenset([m.public_key for m in configuration.learners if replica.is_caught_up(m)])
         known = self._views.get(shard)
         if known is None or known.caught_up != caught_up or known.voters != self.voters(shard) or configuration.learners:
             learners = tuple(member.public_key for member in configuration.learners)
@@ -340,6 +341,7 @@ class PeerShards:
         for member in self._configurations[shard].members:
             self._of_peer.get(member.public_key, {}).pop(shard, None)
         self._configurations[shard] = configuration
+        self._voters[shard] = tuple(voter.public_key for voter in configuration.voters)
         self.reconfigured[shard] = None
         for member in configuration.members:
             self._of_peer.setdefault(member.public_key, {})[shard] = None

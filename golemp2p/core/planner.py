@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from golemp2p.core.effects import Effect
 from golemp2p.core.membership_profile import MS, S
-from golemp2p.core.placement import Place, Targets, local_targets, shard_key, targets
+from golemp2p.core.placement import Place, Targets, local_targets, ranked, shard_key, targets
 from golemp2p.core.rendezvous import cost
 from golemp2p.model.membership import Member, Status
 
@@ -191,19 +191,32 @@ class Planner:
         self._targets: Targets | None = None
         self._due_ns: int | None = None
 
-    def members_changed(self, members: Iterable[Member], now_ns: int) -> None:
-        """All members as they are now, this node among them. As with shards: what follows from it is planned by ``on_time``."""
-        self._members = {member.public_key: member for member in members}
-        present = {
-            key: Place(key, member.record.weight, member.record.domain)
-            for key, member in self._members.items()
-            if member.is_present and member.record.weight
-        }
-        if present != self._present:
-            self._present = present
-            self._changed_ns = now_ns
-            self._targets = None
+    def members_changed(self, members: Iterable[Member], now_ns: int, *, gone: Iterable[bytes] = ()) -> None:
+        """These members (this node may be among them) are like this now, those in ``gone`` are none any more, and all others are as
+        they were. As with shards: what follows from it is planned by ``on_time``."""
+        for member in members:
+            self._members[member.public_key] = member
+            takes_part = member.is_present and member.record.weight > 0
+            self._place(
+                member.public_key,
+                Place(member.public_key, member.record.weight, member.record.domain) if takes_part else None,
+                now_ns,
+            )
+        for key in gone:
+            self._members.pop(key, None)
+            self._place(key, None, now_ns)
         self._due_ns = now_ns
+
+    def _place(self, key: bytes, place: Place | None, now_ns: int) -> None:
+        """Where replicas can be has changed, if this is news."""
+        if self._present.get(key) == place:
+            return
+        if place is None:
+            del self._present[key]
+        else:
+            self._present[key] = place
+        self._changed_ns = now_ns
+        self._targets = None
 
     def shards_changed(self, views: Iterable[ShardView], now_ns: int) -> None:
         """These shards have this node as primary, and are like this. Whatever was proposed for them is settled."""
@@ -220,9 +233,12 @@ class Planner:
         self._waiting.pop(shard, None)
 
     def target(self, shard: int) -> tuple[bytes, ...]:
-        """Public keys of the members that should hold ``shard``, the preferred primary first."""
-        self._compute_targets()
-        return self._target(shard)
+        """Public keys of members that should hold ``shard``, the preferred primary first: where all shards should be, if that is known,
+        else the best for this one alone, which costs less and seldom differs."""
+        if self._targets is not None:
+            return self._targets.replicas[shard]
+        best = ranked(shard, self._present.values())[: self._profile.replicas]
+        return tuple(place.public_key for place in best)
 
     def next_due_ns(self) -> int | None:
         return self._due_ns if self._views else None

@@ -12,8 +12,11 @@ when a peer comes or goes only what it wins or held can move.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
+ROWS_MAX = 2_048
+"""Peers whose costs are remembered: when members come and go, those of all others stay as they are."""
 DRAW_BITS = 64
 _FRACTION_BITS = 40
 _TABLE_BITS = 10
@@ -53,7 +56,8 @@ def log2(number: int) -> int:
 _HIGHEST = DRAW_BITS << _FRACTION_BITS
 
 
-def costs(public_key: bytes, weight: int, shards_count: int) -> list[int]:
+@lru_cache(maxsize=ROWS_MAX)
+def costs(public_key: bytes, weight: int, shards_count: int) -> tuple[int, ...]:
     """What it costs to place each shard, 0 to ``shards_count`` - 1, on the peer: the lower, the better it is placed there."""
     row: list[int] = []
     for block in range(0, shards_count, DRAWS_PER_BLOCK):
@@ -61,7 +65,7 @@ def costs(public_key: bytes, weight: int, shards_count: int) -> list[int]:
         for place in range(0, DRAWS_PER_BLOCK * 8, 8):
             draw = int.from_bytes(digest[place : place + 8], "big") + 1
             row.append((_HIGHEST - log2(draw) << _SCALE_BITS) // weight)
-    return row[:shards_count]
+    return tuple(row[:shards_count])
 
 
 def cost(shard: int, public_key: bytes, weight: int) -> int:

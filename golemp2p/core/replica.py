@@ -427,7 +427,7 @@ class Replica:
             case AskPrimary():
                 if leading is None or message.term != state.term:
                     state.send(member.public_key, Resigned(message.term))
-                else:
+                if leading is not None:
                     leading.tell_outsider(member, now_ns)
             case Resigned():
                 if state.primary == member.public_key and body.term == state.term:

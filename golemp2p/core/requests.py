@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from golemp2p.core.dice import Dice
 from golemp2p.core.effects import Effect, Send
 from golemp2p.core.membership_profile import MS
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.messages_requests import Answer, Busy, Forward, NotPrimary, RequestMessage
 
 FIRST_NUMBER_MAX = 1 << 48
@@ -43,7 +44,7 @@ class RequestProfile:
     cache_max: int = 65_536
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Answered:
     """Effect: the result of request ``number``."""
 

@@ -15,6 +15,7 @@ crowd a bucket: an attacker pays for addresses, not only for keys.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import lru_cache
 from heapq import nsmallest
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -32,6 +33,8 @@ SUBNET_PER_TABLE = 10
 """Contacts from one /24 (IPv4) or /48 (IPv6). Private and loopback addresses are not counted: who is there was let in."""
 FAILURES_MAX = 2
 """A contact that failed so often in a row is dropped: one lost message is no death."""
+HOSTS_MAX = 4_096
+"""Hosts whose subnets are remembered: every news of a node asks for its own."""
 REFRESH_NS = 3600 * 1_000_000_000
 """A bucket in which nothing happened for an hour is looked up (section 2.3)."""
 
@@ -192,10 +195,11 @@ class Routing:
             return False
         if sum(contact.subnet == subnet for contact in bucket.everybody()) >= SUBNET_PER_BUCKET:
             return True
-        everybody = (contact for other in self._table.buckets for contact in other.nodes.values())
-        return sum(int(contact.subnet == subnet) for contact in everybody) >= SUBNET_PER_TABLE
+        shared = [contact for other in self._table.buckets for contact in other.nodes.values() if contact.subnet == subnet]
+        return len(shared) >= SUBNET_PER_TABLE
 
 
+@lru_cache(maxsize=HOSTS_MAX)
 def subnet_of(host: str) -> str | None:
     """The /24 or /48 of an address; ``None`` if it is private, or a name."""
     try:

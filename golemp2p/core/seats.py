@@ -35,7 +35,7 @@ def next_seats(
 
 def has_stale(configuration: Configuration, store_of: Callable[[bytes], bytes | None]) -> bool:
     """Whether some member's store is known to be gone."""
-    return any(_successor(member, store_of) != member for member in configuration.members)
+    return any(store_of(member.public_key) not in (None, member.store_id) for member in configuration.members)
 
 
 def _successor(member: Member, store_of: Callable[[bytes], bytes | None]) -> Member:

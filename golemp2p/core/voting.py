@@ -124,7 +124,8 @@ class Voting:
         if refusal is Refusal.NOT_A_MEMBER and state.leading is not None:
             state.leading.tell_outsider(candidate, now_ns)
         if refusal is not None or body.trial:
-            state.send(key, Voted(term, body.trial, refusal, b""))
+            whom = state.primary if refusal is Refusal.NOT_A_MEMBER and state.leading is None else None
+            state.send(key, Voted(term, body.trial, refusal, b"", whom or b""))
             return
         state.voted_for = candidate
         vote = state.sending(key, Voted(term, False, None, state.notary.cast_vote(term, key)))
@@ -184,6 +185,8 @@ class Voting:
             return
         if body.refusal is not None:
             campaign.refused[voter] = body.refusal
+            if body.primary and body.primary != state.me.public_key:
+                state.send(body.primary, AskPrimary())
             outside = [member for member, refusal in campaign.refused.items() if refusal is Refusal.NOT_A_MEMBER]
             state.outcast = state.outcast or is_quorum(campaign.request.configuration, outside)
             if campaign.trial and message.term >= campaign.term:

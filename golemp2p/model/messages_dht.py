@@ -10,9 +10,8 @@ Keys have 20 bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from golemp2p.model.dht import DhtRecord
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord
 
 CLOSER_MAX = 20
@@ -22,26 +21,26 @@ RECORDS_MAX = 20
 LIFETIME_S_MAX = 24 * 3600
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class FindNode:
     number: int
     target: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class FindRecords:
     number: int
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Found:
     number: int
     records: tuple[DhtRecord, ...]
     closer: tuple[NodeRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Put:
     """Keep ``record`` for ``lifetime_s`` seconds. Only who publishes it says so anew: it does not live on by being passed around."""
 
@@ -50,18 +49,18 @@ class Put:
     lifetime_s: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Stored:
     number: int
     accepted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class PingNode:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Pong:
     number: int
 

@@ -7,14 +7,14 @@ Forward --> Answer         done, or refused for good: ``payload`` says which, to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from golemp2p.model.light import light_dataclass
 
 REQUEST_BYTES_MAX = 1 << 20
 """Larger arguments and results travel as blobs."""
 KEY_BYTES_MAX = 1_024
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Forward:
     """``idempotency_key`` is the same in every attempt: whoever has executed it answers with the recorded result."""
 
@@ -25,13 +25,13 @@ class Forward:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Answer:
     number: int
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class NotPrimary:
     """``term``: of what the answerer knows; ``primary``: a public key, ``None`` if it knows of none."""
 
@@ -41,7 +41,7 @@ class NotPrimary:
     primary: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class Busy:
     number: int
     retry_after_ms: int

@@ -53,12 +53,14 @@ class RequestVote:
 
 @light_dataclass(frozen=True, slots=True)
 class Voted:
-    """``refusal`` is ``None`` for a granted vote. ``term``: the one asked for. ``signature``: the vote (empty when trial)."""
+    """``refusal`` is ``None`` for a granted vote. ``term``: the one asked for. ``signature``: the vote (empty when trial). ``primary``:
+    to one that is no member any more, whom it may ask why (public key; else empty)."""
 
     term: int
     trial: bool
     refusal: Refusal | None
     signature: bytes
+    primary: bytes = b""
 
 
 @light_dataclass(frozen=True, slots=True)

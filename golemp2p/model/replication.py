@@ -51,11 +51,12 @@ class Configuration:
     @property
     def electors(self) -> tuple[Member, ...]:
         """Everyone whose vote counts, old voters first, each once."""
-        return tuple(dict.fromkeys(self.voters + self.incoming))
+        return tuple(dict.fromkeys(self.voters + self.incoming)) if self.incoming else self.voters
 
     @property
     def members(self) -> tuple[Member, ...]:
-        return tuple(dict.fromkeys(self.voters + self.incoming + self.learners))
+        others = self.incoming + self.learners
+        return tuple(dict.fromkeys(self.voters + others)) if others else self.voters
 
 
 BLANK = Configuration(())

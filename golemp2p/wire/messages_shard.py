@@ -129,7 +129,7 @@ _BODY = s.union(
         msg.RequestVote,
         s.record(msg.RequestVote, s.flag(), s.flag(), _NUMBER, _NUMBER, _CONFIGURATION, _NUMBER, _MILESTONES),
     ),
-    (1, msg.Voted, s.record(msg.Voted, _NUMBER, s.flag(), _REFUSAL, _NO_SIGNATURE_OR_SIGNATURE)),
+    (1, msg.Voted, s.record(msg.Voted, _NUMBER, s.flag(), _REFUSAL, _NO_SIGNATURE_OR_SIGNATURE, _NO_KEY_OR_KEY)),
     (2, msg.Append, _converted(_APPEND_PARTS, _append_parts, _append_of)),
     (3, msg.Appended, s.record(msg.Appended, _NUMBER, _REFUSAL, _NUMBER, s.flag(), _NUMBER)),
     (4, msg.TakeOver, s.record(msg.TakeOver)),

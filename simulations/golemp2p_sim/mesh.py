@@ -30,12 +30,17 @@ from golemp2p_sim.shard_forger import posed, rewritten, usurped
 from golemp2p_sim.units import S
 
 if TYPE_CHECKING:
+    from golemp2p_sim.host import Host
     from golemp2p_sim.world import World
 
 ENTRIES_MAX = 48
 """Of a shard's log before it is compacted: few, so that catching up by manifest is seen."""
 REPAIR_AFTER_NS, SETTLE_NS = 6 * S, 3 * S
 """A tenth of production's: a run lasts a minute."""
+
+Stand = tuple[tuple[int, int], Configuration]
+"""End of a log (term, position), and the newest configuration in it."""
+BLANK_STAND: Stand = ((-1, -1), Configuration(()))
 
 
 @lru_cache(maxsize=64)
@@ -191,24 +196,31 @@ def forged(packet: Packet, behaviour: str, liar: MeshNode, victim: MeshNode, dis
 
 def newest_configurations(mesh: Mesh, world: World) -> list[Configuration]:
     """Of each shard the configuration in the most up-to-date log that any node has, in memory or on disk."""
-    return [newest_configuration(shard, world) for shard in range(mesh.shards_count)]
+    best: list[Stand] = [BLANK_STAND] * mesh.shards_count
+    for host in world.hosts:
+        image, node = host.disk.image, host.node
+        assert isinstance(image, MeshImage), "the disk of this subject"
+        for shard in {**image.shards, **(node.held() if isinstance(node, MeshNode) else {})}:
+            best[shard] = max(best[shard], _stand(host, shard), key=lambda stand: stand[0])
+    return [configuration for _, configuration in best]
 
 
 def newest_configuration(shard: int, world: World) -> Configuration:
-    best = ((-1, -1), Configuration(()))
-    for host in world.hosts:
-        if host.gone:
-            continue
-        held = host.node.configuration(shard) if isinstance(host.node, MeshNode) else None
-        image = host.disk.image
-        if held is None and isinstance(image, MeshImage) and shard in image.shards:
-            held = _stored(image.shards[shard])
-        if held is not None and held[0] > best[0]:
-            best = held
-    return best[1]
+    return max((_stand(host, shard) for host in world.hosts), key=lambda stand: stand[0])[1]
 
 
-def _stored(durable: ReplicaDurable) -> tuple[tuple[int, int], Configuration] | None:
+def _stand(host: Host, shard: int) -> Stand:
+    """What the node has, or else its disk."""
+    if host.gone:
+        return BLANK_STAND
+    held = host.node.configuration(shard) if isinstance(host.node, MeshNode) else None
+    image = host.disk.image
+    if held is None and isinstance(image, MeshImage) and shard in image.shards:
+        held = _stored(image.shards[shard])
+    return held or BLANK_STAND
+
+
+def _stored(durable: ReplicaDurable) -> Stand | None:
     base = durable.base
     if not base.configuration.voters:
         return None

@@ -126,7 +126,7 @@ class MeshDesk:
             if asker not in askers and len(askers) < WAITING_MAX:
                 askers.append(asker)
             return
-        if copy.stale or sum(len(other.waiting) for other in self._work.values()) >= WAITING_MAX:
+        if copy.stale or sum([len(other.waiting) for other in self._work.values()]) >= WAITING_MAX:
             self._carry_out(self._peer.answer(asker[0], Busy(asker[1], BUSY_MS), now_ns), now_ns)
             return
         work.waiting[name] = [asker]
@@ -178,9 +178,14 @@ class MeshDesk:
     # -- time
 
     def next_due_ns(self) -> int | None:
-        dues = [work.until_ns for work in self._work.values() if work.until_ns]
-        dues += [call.due_ns for call in self._calls.values() if not call.number and not call.settling]
-        return min(dues, default=None)
+        due_ns: int | None = None
+        for work in self._work.values():  # asked after every event: no lists are made
+            if work.until_ns and (due_ns is None or work.until_ns < due_ns):
+                due_ns = work.until_ns
+        for call in self._calls.values():
+            if not call.number and not call.settling and (due_ns is None or call.due_ns < due_ns):
+                due_ns = call.due_ns
+        return due_ns
 
     def on_time(self, now_ns: int) -> None:
         for shard, work in list(self._work.items()):

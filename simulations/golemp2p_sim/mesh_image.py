@@ -5,16 +5,17 @@ A write becomes durable as a whole or not at all, as in a database with a checks
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_effects import ReplicaWrite
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass(frozen=True, slots=True)
 class MeshWrite:
     """One durable commit of a node: of all shards that were ready at the same moment. ``known``: members to find the mesh again by."""
 

@@ -26,10 +26,12 @@ from golemp2p_sim.mesh_copy import MeshCopy
 from golemp2p_sim.mesh_desk import MeshDesk
 from golemp2p_sim.mesh_image import MeshImage, MeshWrite
 from golemp2p_sim.mesh_wire import Packet, Trust
+from golemp2p_sim.node import Answered as AnsweredSeen
 from golemp2p_sim.node import (
     BecamePrimary,
     Departed,
     Effects,
+    Executed,
     Halt,
     HandedOver,
     HeldAlive,
@@ -43,6 +45,7 @@ from golemp2p_sim.node import (
     Step,
     Surroundings,
 )
+from golemp2p_sim.node import Committed as CommittedSeen
 from golemp2p_sim.shard_wire import HashNotary
 from golemp2p_sim.shard_witness import PROMISES, Witness
 from golemp2p_sim.units import MS
@@ -55,6 +58,8 @@ WHOLE_TICK_NS = 500 * MS
 """How often a node whose store was lost or damaged looks whether it is whole again."""
 LOOK_NS = 250 * MS
 """How often the judges are told what this node serves while it holds others dead."""
+
+TOLD_FIRST = (Invoked, CommittedSeen, Executed, AnsweredSeen)
 
 
 def store_id(store: int) -> bytes:
@@ -182,6 +187,10 @@ class MeshNode:
 
     # -- for the subject
 
+    def held(self) -> Mapping[int, Any]:
+        """The replicas, by shard."""
+        return self._peer.shards.held()
+
     def configuration(self, shard: int) -> tuple[tuple[int, int], Configuration] | None:
         """End of the log (term, position), and the configuration in it, as this node's replica has them; ``None``: it holds none."""
         if shard not in self._peer.shards:
@@ -214,13 +223,13 @@ class MeshNode:
                 if kind is StopServing:
                     self._out += self._witness.stopped(effect.shard, effect.reason)
         for effect in others:
+            if effect.__class__ is Committed:
+                if effect.shard in self._peer.shards:  # else that it is removed was the news
+                    copy = self._copy(effect.shard)
+                    self._out += self._witness.settled(copy, effect.entries[-1].position)
+                    copy.apply(effect.entries, self._out, self._applied_to(copy, now_ns))
+                continue
             match effect:
-                case Committed(shard, entries):
-                    if shard not in self._peer.shards:
-                        continue  # that it is removed was the news
-                    copy = self._copy(shard)
-                    self._out += self._witness.settled(copy, entries[-1].position)
-                    copy.apply(entries, self._out, self._applied_to(copy, now_ns))
                 case Dial(record, message):
                     self._out.append(Send(record.public_key, message))
                 case Requested():
@@ -343,20 +352,20 @@ class MeshNode:
             packed = [Send(e.peer, Packet((e.message,))) if e.__class__ is Send else e for e in out]
             return packed + self._behind.pop(packed[0].peer) if self._behind else packed
         sends: list[Send] = []
-        invoked: list[Any] = []  # the judge knows of a call before anything is done for it
+        told: list[Any] = []  # what a crash must not keep from the judges while the write that follows from it survives
         others: list[Any] = []
         for effect in self._out:
             if effect.__class__ is Send:
                 sends.append(effect)
             else:
-                (invoked if effect.__class__ is Invoked else others).append(effect)
+                (told if effect.__class__ in TOLD_FIRST else others).append(effect)
         self._out = []
         packed = _packed(sends, self._behind)
         seen, self._seen, self._behind = self._seen, [], {}
         if not self._writes and self._known is None:
-            return [*invoked, *seen, *others, *packed]
+            return [*told, *seen, *others, *packed]
         votes = any(_is_vote(send.message) for write in self._writes for send in write.then)
-        return [*invoked, *seen, self._write(), *others, *packed, *([Step("voted")] if votes else ())]
+        return [*told, *seen, self._write(), *others, *packed, *([Step("voted")] if votes else ())]
 
     def _write(self) -> Persist:
         """All writes of this event as one."""

@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
 from golemp2p.model.dht import DhtRecord
+from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord, Removal
 from golemp2p.model.messages_dht import Found
 from golemp2p.model.messages_membership import Gossip, SyncPage, SyncUpdates
@@ -28,7 +29,7 @@ PACKET_BYTES, RECORD_BYTES, CLAIM_BYTES = 40, 200, 80
 """Of a packet itself (a record of the transport with its frames), a signed node record, a claim."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@light_dataclass(frozen=True, slots=True)
 class Packet:
     messages: tuple[Any, ...]
 
@@ -36,6 +37,11 @@ class Packet:
 @lru_cache(maxsize=50_000)
 def _signature(public_key: bytes, record: NodeRecord) -> bytes:
     return blake2b(repr(record).encode(), key=public_key, digest_size=32).digest() * 2
+
+
+@lru_cache(maxsize=50_000)
+def _admits(record: NodeRecord) -> bool:
+    return record.signature == _signature(record.public_key, replace(record, signature=b""))
 
 
 class Trust:
@@ -46,7 +52,7 @@ class Trust:
         return replace(record, signature=_signature(record.public_key, bare))
 
     def admits(self, record: NodeRecord) -> bool:
-        return record.signature == _signature(record.public_key, replace(record, signature=b""))
+        return _admits(record)
 
     def ordered(self, removal: Removal) -> bool:
         return False  # nobody has the operator's key

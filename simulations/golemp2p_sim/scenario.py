@@ -1,7 +1,7 @@
 """Scenarios: short TOML files that say what to simulate. Everything has a default; every mistake gets a sentence.
 
     summary  = "what it shows"
-    nodes    = 7                     subject  = "toy"           options = {replicas = 3, shards = 7}
+    nodes    = 7                     subject  = "mesh"          options = {replicas = 3, shards = 7}
     duration = "60s"                 deadline = "30s"           faults until duration, progress within deadline after it
     profile  = "all"                 none | light | all | beyond: faults drawn from the seed, beside those listed below
 
@@ -63,7 +63,7 @@ class PlannedFault:
 class Scenario:
     name: str
     summary: str
-    subject: str = "toy"
+    subject: str = "mesh"
     parameters: tuple[tuple[str, Any], ...] = ()
     world: WorldOptions = field(default_factory=WorldOptions)
     workload: WorkloadOptions = field(default_factory=WorkloadOptions)
@@ -203,7 +203,7 @@ _TOP = (
 def _scenario(name: str, data: Mapping[str, Any]) -> Scenario:
     _known("", data, _TOP)
     nodes = _number("nodes", data.get("nodes", 7), 1, NODES_MAX)
-    subject = data.get("subject", "toy")
+    subject = data.get("subject", "mesh")
     _one_of("subject", subject, SUBJECTS)
     options = _table("options", data.get("options", {}))
     profile = data.get("profile", "none")

@@ -180,7 +180,7 @@ def describe(message: Any) -> str:
         case RequestVote(trial, hand_over, last_position, last_term, _, _):
             kind = "ask trial vote" if trial else "ask vote"
             return f"{kind} {head} log {last_position} of term {last_term}{' hand-over' if hand_over else ''}"
-        case Voted(term, trial, refusal, _):
+        case Voted(term, trial, refusal, _, _):
             return f"{'trial ' if trial else ''}vote {head} in {term} {'yes' if refusal is None else f'no ({refusal.name})'}"
     return f"{type(message.body).__name__} {head}"
 

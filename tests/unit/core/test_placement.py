@@ -42,7 +42,7 @@ def test_the_logarithm_never_falls(number: int, more: int):
 
 def test_costs_are_what_they_were():
     """Numbers of the format: nodes of different versions must agree on them."""
-    assert costs(bytes(32), 1, 3) == [cost(shard, bytes(32), 1) for shard in range(3)]
+    assert costs(bytes(32), 1, 3) == tuple(cost(shard, bytes(32), 1) for shard in range(3))
     assert [price >> 40 for price in costs(bytes(32), 1, 3)] == RECORDED
     assert cost(1000, bytes(32), 7) == costs(bytes(32), 7, SHARDS)[1000]
 

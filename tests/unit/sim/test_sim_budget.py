@@ -8,7 +8,7 @@ from golemp2p_sim.run import run_case
 from golemp2p_sim.runner import hash_elsewhere
 from golemp2p_sim.scenario import load
 
-SEEDS = {"toy": 60, "shard": 140}
+SEEDS = {"toy": 20, "shard": 60, "mesh": 60}
 """Of 60 virtual seconds each: some 70 s of CPU together. The only place where the budget stands."""
 PORTION = 20
 """Seeds per test; the first of each is played again in another process."""

@@ -53,7 +53,7 @@ def test_shipped_scenarios_keep_every_promise(name: str) -> None:
         ("[[fault]]\nkind = 'reset'\nnodes = [1]", "reset wants two node"),
         ("[[fault]]\nkind = 'loss'\namount = '120%'", "expected 0% to 100%"),
         ("[[fault]]\nkind = 'loss'\namount = 1.5", "expected a whole number, a duration"),
-        ("[[fault]]\nkind = 'byzantine'\nstep = 'flood'", "toy does not promise to survive it"),
+        ("subject = 'toy'\n[[fault]]\nkind = 'byzantine'\nstep = 'flood'", "toy does not promise to survive it"),
         ("[[fault]]\nkind = 'aimed-crash'", "needs step"),
         ("[fault]\nkind = 'crash'", "[[fault]]"),
         ("nodes = ", "not TOML"),

@@ -93,7 +93,7 @@ class Balanced(HTMLParser):
 
 
 def test_the_page_is_whole_and_needs_nothing() -> None:
-    plan = load("frozen-primary").changed(duration_ns=12 * S)
+    plan = load("frozen-primary").changed(duration_ns=12 * S, subject="shard")
     summary = summarize(run_seeds(plan, range(3)))
     page = html(plan, run_case(plan.case(0)), summary)
     parser = Balanced()
@@ -108,7 +108,7 @@ def test_the_page_is_whole_and_needs_nothing() -> None:
 
 
 def test_the_page_shows_what_was_measured_and_who_was_born() -> None:
-    plan = parse('duration = "5s"\n[growth]\nfirst = "1s"\nevery = "200ms"', "mine")
+    plan = parse('subject = "toy"\nduration = "5s"\n[growth]\nfirst = "1s"\nevery = "200ms"', "mine")
     results = list(run_seeds(plan, range(1)))
     measured = results[0][0].measured
     measured.handovers_ns += [40_000_000, 2_000_000_000]
@@ -126,7 +126,7 @@ def test_the_page_shows_what_was_measured_and_who_was_born() -> None:
 
 
 def test_the_page_tells_violations_and_escapes() -> None:
-    plan = load("everything").changed(duration_ns=10 * S)
+    plan = load("everything").changed(duration_ns=10 * S, subject="toy")
     results = list(run_seeds(plan, range(2), mutation="answer_after_commit"))
     results[0][0].violations[0] = type(results[0][0].violations[0])("<b>", 1, "<script>")
     page = html(plan, results[0][0], summarize(iter(results)))
@@ -157,7 +157,9 @@ def test_run_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_failing_run_prints_the_command_that_repeats_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, out, _ = ran(capsys, "run", "everything", "--duration", "10s", "--mutate", "answer_after_commit", "--seed", "3")
+    code, out, _ = ran(
+        capsys, "run", "everything", "--protocol", "toy", "--duration", "10s", "--mutate", "answer_after_commit", "--seed", "3"
+    )
     assert code == 1
     found = re.search(r"golemp2p sim (replay .* --seed 3) +\(trace (\w+)\)", out)
     assert found
@@ -170,7 +172,20 @@ def test_a_failing_run_prints_the_command_that_repeats_it(capsys: pytest.Capture
 
 def test_shrink_then_replay(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     small = tmp_path / "small.json"
-    words = ("shrink", "everything", "--duration", "10s", "--mutate", "answer_after_commit", "--seed", "3", "--out", str(small))
+    words = (
+        "shrink",
+        "everything",
+        "--protocol",
+        "toy",
+        "--duration",
+        "10s",
+        "--mutate",
+        "answer_after_commit",
+        "--seed",
+        "3",
+        "--out",
+        str(small),
+    )
     code, out, _ = ran(capsys, *words, "--runs", "60")
     assert code == 1
     assert "broke answered-is-committed" in out

@@ -85,7 +85,7 @@ refusals = st.none() | st.sampled_from(msg.Refusal)
 heads = st.lists(st.tuples(keys, st.builds(r.Head, number, hashes)), max_size=5).map(tuple)
 bodies = st.one_of(
     st.builds(msg.RequestVote, st.booleans(), st.booleans(), number, number, configurations, number, milestones),
-    st.builds(msg.Voted, number, st.booleans(), refusals, signatures | st.just(b"")),
+    st.builds(msg.Voted, number, st.booleans(), refusals, signatures | st.just(b""), st.sampled_from([b"", bytes(32)])),
     appends(),
     st.builds(msg.Appended, number, refusals, number, st.booleans(), number),
     st.just(msg.TakeOver()),
