@@ -91,7 +91,7 @@ class MeshNode:
         self._behind: dict[bytes, list[Any]] = {}
         self._behind_write: dict[bytes, list[Any]] = {}
         self._forgot: list[Any] = []
-        self._forgotten: dict[int, None] = {}
+        self._forgetting: dict[int, int] = {}  # shard -> token of the peer
         self._look_ns = 0
 
     # -- SimulatedNode --------------------------------------------------------------------------------------------------------
@@ -153,6 +153,8 @@ class MeshNode:
     def on_persisted(self, token: int, now_ns: int) -> Effects:
         for part in self._tokens.pop(token):
             shard = self._rebuilding.pop(part, None)
+            if self._forgetting:
+                self._forgetting = {of: token for of, token in self._forgetting.items() if token != part}
             self._carry_out(self._peer.persisted(part, now_ns), now_ns)
             copy = self._copies.get(shard) if shard is not None else None
             if copy is not None and copy.installing == part and shard in self._peer.shards:  # it has not started over since
@@ -321,7 +323,7 @@ class MeshNode:
         if copy is None:
             return
         if effect.write.is_forgotten:
-            self._forgotten[shard] = None
+            self._forgetting[shard] = effect.token
             self._forgot += self._witness.forgot(shard, effect.write)
         self._seen += self._witness.written(copy, effect.write)
         for send in effect.then:
@@ -329,7 +331,7 @@ class MeshNode:
                 self._witness_promise(send, self._behind_write)
 
     def _durable_of(self, shard: int) -> Stored:
-        return Present(self._image, shard) if shard in self._forgotten else self._image.of(shard)
+        return Present(self._image, shard) if shard in self._forgetting else self._image.of(shard)
 
     def _witness_promise(self, send: Send, behind: dict[bytes, list[Any]]) -> None:
         """One that its group has just removed promises nothing any more."""
