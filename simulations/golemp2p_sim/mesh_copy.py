@@ -25,7 +25,7 @@ Applied = Callable[[int, Entry, Any, str], None]
 @dataclass(slots=True)
 class MeshCopy:
     """``chains``: of the shard, by position, as anybody committed them: equal chains mean equal logs up to there. ``stale``: the
-    replica has started over, and the disk does not hold all of it yet. ``life``: the replica's number on this node."""
+    replica has started over, and the disk does not hold all of it yet: not before the write ``installing``."""
 
     shard: int
     replica: Replica
@@ -34,6 +34,7 @@ class MeshCopy:
     state: ShardState = field(default_factory=ShardState)
     applied: int = 0
     stale: bool = False
+    installing: int = 0
     served_term: int = 0
 
     def apply(self, entries: Sequence[LogEntry], out: list[Any], applied: Applied) -> None:

@@ -10,9 +10,10 @@ from random import Random
 from typing import Any
 
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import ReplicaWrite
+from golemp2p.core.replica_effects import ReplicaRecord, ReplicaWrite
 from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord
+from golemp2p.model.replication import Base, Entry
 
 
 @light_dataclass(frozen=True, slots=True)
@@ -77,3 +78,24 @@ class MeshImage:
                 held.record, held.base, dict(held.heads), list(held.entries), history, staged, held.damaged_logs
             )
         return other
+
+
+class Present:
+    """A replica on disk as it is when somebody looks: of one that is taken in again while the forgetting is under way."""
+
+    __slots__ = ("_image", "_shard")
+
+    def __init__(self, image: MeshImage, shard: int) -> None:
+        self._image, self._shard = image, shard
+
+    @property
+    def record(self) -> ReplicaRecord:
+        return self._image.of(self._shard).record
+
+    @property
+    def base(self) -> Base:
+        return self._image.of(self._shard).base
+
+    @property
+    def entries(self) -> list[Entry]:
+        return self._image.of(self._shard).entries

@@ -24,7 +24,7 @@ from golemp2p.model.messages_shard import FetchedSegments, RequestVote, ShardMes
 from golemp2p.model.replication import Configuration, Member
 from golemp2p_sim.mesh_copy import MeshCopy
 from golemp2p_sim.mesh_desk import MeshDesk
-from golemp2p_sim.mesh_image import MeshImage, MeshWrite
+from golemp2p_sim.mesh_image import MeshImage, MeshWrite, Present
 from golemp2p_sim.mesh_wire import Packet, Trust
 from golemp2p_sim.node import Answered as AnsweredSeen
 from golemp2p_sim.node import (
@@ -46,6 +46,7 @@ from golemp2p_sim.node import (
     Surroundings,
 )
 from golemp2p_sim.node import Committed as CommittedSeen
+from golemp2p_sim.shard_seen import Stored
 from golemp2p_sim.shard_wire import HashNotary
 from golemp2p_sim.shard_witness import PROMISES, Witness
 from golemp2p_sim.units import MS
@@ -90,6 +91,7 @@ class MeshNode:
         self._behind: dict[bytes, list[Any]] = {}
         self._behind_write: dict[bytes, list[Any]] = {}
         self._forgot: list[Any] = []
+        self._forgetting: dict[int, int] = {}  # shard -> token of the peer
         self._look_ns = 0
 
     # -- SimulatedNode --------------------------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ class MeshNode:
         assert isinstance(image, MeshImage), "the disk of this subject"
         self._image = image
         self._harmed = self._harmed or image.rotten
-        self._witness = Witness(self.member, image.of)
+        self._witness = Witness(self.member, self._durable_of)
         mesh = self._mesh
         is_grown = mesh.grown and image.is_blank and self._store == 0
         record = mesh.record(self._me, self._store, 0 if is_grown else now_ns // MS)
@@ -155,10 +157,12 @@ class MeshNode:
     def on_persisted(self, token: int, now_ns: int) -> Effects:
         for part in self._tokens.pop(token):
             shard = self._rebuilding.pop(part, None)
+            if self._forgetting:
+                self._forgetting = {of: token for of, token in self._forgetting.items() if token != part}
             self._carry_out(self._peer.persisted(part, now_ns), now_ns)
-            if shard is not None and shard in self._peer.shards:
-                copy = self._copy(shard)
-                copy.rebuild(self._image.shards[shard], self._out, self._applied_to(copy, now_ns))
+            copy = self._copies.get(shard) if shard is not None else None
+            if copy is not None and copy.installing == part and shard in self._peer.shards:  # it has not started over since
+                copy.rebuild(self._image.shards[copy.shard], self._out, self._applied_to(copy, now_ns))
                 self._out.append(Sometimes("a replica caught up by manifest"))
                 if copy.replica.is_serving:
                     self._desk.serving_began(copy, now_ns)
@@ -254,7 +258,8 @@ class MeshNode:
                     self._read(effect)
                 case Installed(shard, _):
                     if shard in self._peer.shards:
-                        self._copy(shard).stale = True
+                        copy = self._copy(shard)
+                        copy.stale, copy.installing = True, max(t for t, of in self._rebuilding.items() if of == shard)
                     self._out.append(Step("installed"))
                 case MembersKnown(records):
                     self._known = records
@@ -321,11 +326,16 @@ class MeshNode:
         copy = self._copy(shard) if shard in self._peer.shards else self._copies.get(shard)
         if copy is None:
             return
-        self._forgot += self._witness.forgot(shard, effect.write)
+        if effect.write.is_forgotten:
+            self._forgetting[shard] = effect.token
+            self._forgot += self._witness.forgot(shard, effect.write)
         self._seen += self._witness.written(copy, effect.write)
         for send in effect.then:
             if send.message.body.__class__ in PROMISES:
                 self._witness_promise(send, self._behind_write)
+
+    def _durable_of(self, shard: int) -> Stored:
+        return Present(self._image, shard) if shard in self._forgetting else self._image.of(shard)
 
     def _witness_promise(self, send: Send, behind: dict[bytes, list[Any]]) -> None:
         """One that its group has just removed promises nothing any more."""

@@ -13,10 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from golemp2p.core.replica_durable import FRESH, ReplicaDurable
+from golemp2p.core.replica_durable import FRESH
 from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.model.replication import Base, Configuration, Entry, Member
+
+
+class Stored(Protocol):
+    """What a disk holds of a replica, as far as judges ask."""
+
+    @property
+    def record(self) -> ReplicaRecord: ...
+
+    @property
+    def base(self) -> Base: ...
+
+    @property
+    def entries(self) -> Sequence[Entry]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,7 @@ class Voted:
     own_last: tuple[int, int]
     loyal_to: bytes | None
     hand_over: bool
-    durable: ReplicaDurable
+    durable: Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,7 @@ class Acknowledged:
     member: Member
     term: int
     position: int
-    durable: ReplicaDurable
+    durable: Stored
     primary: bytes
 
 
@@ -115,7 +129,7 @@ class Settled:
     position: int
     entry_term: int
     configurations: tuple[Configuration, Configuration]
-    durable: ReplicaDurable
+    durable: Stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from golemp2p.core.effects import Send
 from golemp2p.core.replica import Replica
-from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_effects import ReplicaRecord, ReplicaWrite
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_state import Role
@@ -21,7 +20,7 @@ from golemp2p.model.messages_shard import Appended, RequestVote, ShardMessage
 from golemp2p.model.messages_shard import Voted as VoteBody
 from golemp2p.model.replication import Configuration, Entry, Member
 from golemp2p_sim.node import Ballot
-from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Doubted, Forgot, Kept, Serving, Settled, Voted
+from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Doubted, Forgot, Kept, Serving, Settled, Stored, Voted
 
 PROMISES = (Appended, VoteBody, RequestVote)
 
@@ -46,7 +45,7 @@ class Witness:
 
     __slots__ = ("_asked", "_durable_of", "_handed", "_led", "_member")
 
-    def __init__(self, member: Member, durable_of: Callable[[int], ReplicaDurable]) -> None:
+    def __init__(self, member: Member, durable_of: Callable[[int], Stored]) -> None:
         self._member, self._durable_of = member, durable_of
         self._asked: tuple[RequestVote, bytes | None] | None = None
         self._handed: dict[int, ReplicaRecord] = {}
@@ -171,7 +170,7 @@ def _configured_at(log: ReplicaLog, position: int) -> int:
     return next((at for at in earlier if at < position), log.base.configuration_position)
 
 
-def _is_recorded(durable: ReplicaDurable, term: int, candidate: bytes) -> bool:
+def _is_recorded(durable: Stored, term: int, candidate: bytes) -> bool:
     record = durable.record
     voted_for = record.voted_for.public_key if record.voted_for is not None else None
     return record.term > term or (record.term, voted_for) == (term, candidate)

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p_sim.checkers import End
 from golemp2p_sim.node import Ballot
-from golemp2p_sim.shard_seen import Voted
+from golemp2p_sim.shard_seen import Stored, Voted
 from golemp2p_sim.world import World
 
 
@@ -59,7 +58,7 @@ class Votes:
         """Everything was said as it happened."""
 
 
-def _last(durable: ReplicaDurable) -> tuple[int, int]:
+def _last(durable: Stored) -> tuple[int, int]:
     newest = durable.entries[-1] if durable.entries else durable.base
     return newest.term, newest.position
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from golemp2p.core.effects import Persist
+from golemp2p.core.replica_effects import Installed, ReplicaRecord, ReplicaWrite
+from golemp2p.model.replication import BLANK_BASE
 from golemp2p_sim.mesh import Mesh
 from golemp2p_sim.run import Run, run_case
 from golemp2p_sim.scenario import load
@@ -58,6 +63,23 @@ def test_whole_nodes_survive_what_catches_their_mutants(name: str) -> None:
         result = run_case(plan.case(seed))
         assert result.violations == [], f"seed {seed}"
         assert result.recovered_ns >= 0
+
+
+def test_only_the_newest_base_is_waited_for() -> None:
+    """A replica starts over; so does another one after it, when it is forgotten and taken in again, while its write is under way."""
+    world = Run(load("calm").changed(nodes=1, subject="mesh").case(1)).world
+    world.start_all()
+    node: Any = world.hosts[0].node
+    node._peer.persisted = lambda _token, _now_ns: []
+    write = ReplicaWrite(0, ReplicaRecord(1, None, 0, (0, 0)), base=BLANK_BASE, is_install=True)
+    copy = node._copy(0)
+    for token in (1_001, 1_002):
+        node._carry_out([Persist(write, token), Installed(0, 0)], 0)
+    node._tokens |= {2_001: (1_001,), 2_002: (1_002,)}
+    node.on_persisted(2_001, 0)
+    assert copy.stale
+    node.on_persisted(2_002, 0)
+    assert not copy.stale
 
 
 def test_the_judges_hear_of_groups_that_move_forget_and_take_in_again() -> None:

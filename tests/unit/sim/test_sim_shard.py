@@ -24,6 +24,9 @@ from golemp2p_sim.world import WorldOptions
 
 NODES = 7
 
+FORGOTTEN = "record_outlives_removal"
+"""Played by whole nodes: only they forget replicas."""
+
 RULES = {
     "vote_once": ("stormy-elections", "one-vote-per-term", 10),
     "vote_durable_first": ("stormy-elections", "vote-is-durable", 3),
@@ -44,10 +47,9 @@ RULES = {
     "confirm_regained_majority": ("contested-primary", "regained-is-confirmed", 3),
     "configuration_step_check": ("usurper", "quorums-meet", 3),
     "verify_election": ("poser", "followed-is-elected", 3),
-    "record_outlives_removal": ("gone-and-back", "record-outlives-removal", 3),
+    FORGOTTEN: ("gone-and-back", "record-outlives-removal", 3),
 }
-"""Rule that is off -> scenario, the judge that notices it, within so many seeds of 30 seconds. Scenarios of the mesh are played by
-whole nodes: only there are replicas forgotten."""
+"""Rule that is off -> scenario, the judge that notices it, within so many seeds of 30 seconds."""
 
 OUTCOMES = {
     "up_to_date_vote": {"one-entry-per-position", "answered-is-kept", "progress", "nothing-raises"},
@@ -116,9 +118,8 @@ def test_every_rule_has_its_mutant() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_broken_core_is_caught(rule: str) -> None:
     name, judge, seeds = RULES[rule]
-    scenario = load(name).changed(duration_ns=30 * S)
-    if scenario.subject == "toy":
-        scenario = scenario.changed(subject="shard")
+    subject = "mesh" if rule == FORGOTTEN else "shard"
+    scenario = load(name).changed(duration_ns=30 * S, subject=subject)
     for seed in range(seeds):
         if judge in {violation.checker for violation in run_case(scenario.case(seed, mutation=rule)).violations}:
             return
