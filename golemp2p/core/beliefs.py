@@ -118,6 +118,12 @@ class Beliefs:
         self._set(record, Status.LEFT if record.left else Status.ALIVE, now_ns, effects)
         self.gossip.add(record)
 
+    def remember(self, record: NodeRecord, now_ns: int, effects: list[Effect]) -> None:
+        """A member from before, no news for anybody."""
+        is_other = record.public_key != self._own and record.public_key not in self.members
+        if is_other and not record.left and self.has_room(now_ns) and self._authority.admits(record):
+            self._set(record, Status.ALIVE, now_ns, effects)
+
     def _apply_claim(self, claim: Claim, sender: bytes, now_ns: int, effects: list[Effect]) -> None:
         """Only claims about the incarnation we hold count; a higher one is fetched by the next comparison of lists. Those about
         ourselves are refuted, or answered with the refutation that there is."""

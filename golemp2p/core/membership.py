@@ -20,7 +20,7 @@ A wrong verdict costs a takeover, never a second writer (S11): nothing here deci
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from golemp2p.core.beliefs import Authority, Beliefs, LonelyChanged
@@ -93,6 +93,14 @@ class Membership:
         return effects
 
     # --- what the node decides
+
+    def remember(self, records: Iterable[NodeRecord], now_ns: int) -> list[Effect]:
+        """Members as this node knew them when it stopped: held alive until probes say something else."""
+        effects: list[Effect] = []
+        for record in records:
+            self._beliefs.remember(record, now_ns, effects)
+        self._schedule(now_ns)
+        return effects
 
     def join(self, peers: Sequence[bytes], now_ns: int) -> list[Effect]:
         """Ask ``peers`` (from the invite) to be let in; again every ``join_interval_ns`` until one of them answers."""

@@ -17,7 +17,7 @@ removed this node is forgotten but for its record (S9).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from golemp2p.core.address_book import AddressBook
@@ -104,8 +104,10 @@ class Peer:
 
     # -- life
 
-    def start(self, now_ns: int, *, known: Sequence[bytes] = ()) -> list[Effect]:
-        """Call it once, first. ``known``: public keys of members, from an invite or an earlier life: they are asked to let it in."""
+    def start(self, now_ns: int, *, known: Sequence[bytes] = (), remembered: Iterable[NodeRecord] = ()) -> list[Effect]:
+        """Call it once, first. ``known``: public keys of members, from an invite or an earlier life: they are asked to let it in.
+        ``remembered``: members who are taken to be there without being asked."""
+        self._node_level(self.membership.remember(remembered, now_ns), now_ns)
         self.shards.start(now_ns)
         if known:
             self._node_level(self.membership.join(known, now_ns), now_ns)

@@ -179,6 +179,13 @@ class PeerShards:
         if self._replicas.get(shard) is replica:  # else it was forgotten since
             self._drive(shard, replica.persisted(replica_token, now_ns), now_ns)
 
+    def _ask_around(self, shard: int, replica: Replica, now_ns: int) -> None:
+        """Nobody of the group that this replica knows follows it: perhaps there is another group by now, where placement wants it."""
+        known = [member.public_key for member in replica.configuration.members]
+        for peer in self._planner.target(shard):
+            if peer not in known and peer not in self._suspected and peer != self.me.public_key:
+                self._drive(shard, replica.ask_primary(peer), now_ns)
+
     def judged(self, peer: bytes, now_ns: int, *, is_dead: bool) -> None:
         """The node holds ``peer`` dead, or alive."""
         if is_dead == (peer in self._suspected):
@@ -196,7 +203,10 @@ class PeerShards:
         """``peer`` lives anew, or through a new connection."""
         if peer not in self._suspected:
             for shard in list(self._of_peer.get(peer, ())):
-                self._drive(shard, self._replicas[shard].peer_alive(peer, now_ns), now_ns)
+                replica = self._replicas[shard]
+                self._drive(shard, replica.peer_alive(peer, now_ns), now_ns)
+                if replica.primary == peer:  # it led in an earlier life, perhaps
+                    self._drive(shard, replica.ask_primary(), now_ns)
 
     def store_changed(self, peer: bytes, now_ns: int) -> None:
         """The node ``peer`` has another store now: whatever it was, its replicas are new ones."""
@@ -272,7 +282,9 @@ class PeerShards:
 
     def _succeed(self, shard: int, now_ns: int) -> None:
         replica = self._replicas[shard]
-        self._succession.put_off(shard, self._rank(shard), now_ns)
+        tries = self._succession.put_off(shard, self._rank(shard), now_ns)
+        if tries > 1:
+            self._ask_around(shard, replica, now_ns)
         is_alone = self.voters(shard) == (self.me.public_key,)
         if self._may_campaign() or is_alone:
             self._drive(shard, replica.campaign(now_ns) if replica.may_campaign else replica.resign(), now_ns)
@@ -325,13 +337,15 @@ class PeerShards:
                 self._change(shard, *seats, now_ns)
             return
         caught_up = frozenset([m.public_key for m in configuration.learners if replica.is_caught_up(m)])
+        voters, learners = self.voters(shard), tuple([m.public_key for m in configuration.learners])
         known = self._views.get(shard)
-        if known is None or known.caught_up != caught_up or known.voters != self.voters(shard) or configuration.learners:
-            learners = tuple(member.public_key for member in configuration.learners)
-            view = ShardView(shard, self.voters(shard), learners, caught_up, self._size_of(shard))
-            if view != known:
-                self._views[shard] = view
-                self._planner.shards_changed([view], now_ns)
+        is_same = known is not None and (known.voters, known.learners, known.caught_up) == (voters, learners, caught_up)
+        if is_same and not learners:
+            return  # whatever its size
+        view = ShardView(shard, voters, learners, caught_up, self._size_of(shard))
+        if view != known:
+            self._views[shard] = view
+            self._planner.shards_changed([view], now_ns)
 
     def _lose_view(self, shard: int) -> None:
         if self._views.pop(shard, None) is not None:

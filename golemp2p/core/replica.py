@@ -158,11 +158,12 @@ class Replica:
         if state.primary == peer and state.leading is None:
             state.primary = None
 
-    def ask_primary(self) -> list[Effect]:
-        """Ask whom this replica holds for the primary whether it is."""
+    def ask_primary(self, peer: bytes | None = None) -> list[Effect]:
+        """Ask ``peer``, or whom this replica holds for the primary, whether it is."""
         state = self._state
-        if state.primary is not None and state.leading is None:
-            state.send(state.primary, AskPrimary())
+        whom = peer or state.primary
+        if whom is not None and state.leading is None:
+            state.send(whom, AskPrimary())
         return self._taken()
 
     def resign(self) -> list[Effect]:

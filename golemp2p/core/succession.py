@@ -54,12 +54,13 @@ class Succession:
             del self._dues[shard]
             self._tries.pop(shard, None)
 
-    def put_off(self, shard: int, rank: int, now_ns: int) -> None:
-        """This node campaigns now, or must not: next time it waits longer."""
+    def put_off(self, shard: int, rank: int, now_ns: int) -> int:
+        """This node campaigns now, or must not: next time it waits longer. Returns how often in a row that was."""
         tries = self._tries.get(shard, 0)
         self._tries[shard] = tries + 1
         again_ns = min(self._profile.again_ns << min(tries, 16), self._profile.again_max_ns)
         self._dues[shard] = now_ns + again_ns + self._pause_ns(rank, now_ns)
+        return tries + 1
 
     def hurry(self, now_ns: int) -> None:
         """Things have changed (somebody is back): who waits long waits no longer than at first."""

@@ -19,11 +19,12 @@ from golemp2p.core.planner import PlacementProfile
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.model.ids import Key
-from golemp2p.model.replication import Configuration, Member
+from golemp2p.model.membership import NodeRecord
+from golemp2p.model.replication import NO_HASH, Base, Configuration, Member
 from golemp2p_sim.faults import KINDS
 from golemp2p_sim.mesh_image import MeshImage
-from golemp2p_sim.mesh_node import MeshNode
-from golemp2p_sim.mesh_wire import Packet, describe, lie, packet_bytes
+from golemp2p_sim.mesh_node import MeshNode, store_id
+from golemp2p_sim.mesh_wire import Packet, Trust, describe, lie, packet_bytes
 from golemp2p_sim.node import Image, SimulatedNode, Surroundings
 from golemp2p_sim.randomness import node_key
 from golemp2p_sim.shard_forger import posed, rewritten, usurped
@@ -50,7 +51,7 @@ def _targets(places: tuple[Place, ...], shards_count: int, replicas: int) -> Tar
 
 class Mesh:
     """``shards``: rounded up to a power of two; 0: about one per node, at most 64. ``batch``: entries that go in one append.
-    ``shard_bytes``: of a result, for the planner."""
+    ``shard_bytes``: of a result, for the planner. ``grown``: at the start all nodes know each other, shards have voters."""
 
     name = "mesh"
     survives = frozenset(KINDS) - {"sync-dropped", "store-restored"}
@@ -65,8 +66,9 @@ class Mesh:
         batch: int = 256,
         rules: Rules | None = None,
         shard_bytes: int = 100,
+        grown: bool = False,
     ) -> None:
-        self.nodes, self.shard_bytes = nodes, shard_bytes
+        self.nodes, self.shard_bytes, self.grown = nodes, shard_bytes, grown
         self.shards_count = 1 << ((shards or min(64, nodes)) - 1).bit_length()
         placement = PlacementProfile(replicas=replicas, repair_after_ns=REPAIR_AFTER_NS, settle_ns=SETTLE_NS)
         self.profile = PeerProfile(
@@ -75,6 +77,7 @@ class Mesh:
         )  # fmt: skip
         self._chains: dict[int, dict[int, int]] = {}
         self.world: World | None = None
+        self._records: list[NodeRecord] = []
 
     @staticmethod
     def rule_names() -> tuple[str, ...]:
@@ -90,6 +93,7 @@ class Mesh:
             batch=profile.limits.append_entries_max,
             rules=replace(profile.rules, **{rule: False}),
             shard_bytes=self.shard_bytes,
+            grown=self.grown,
         )
 
     # -- for its nodes
@@ -100,6 +104,28 @@ class Mesh:
 
     def chains_of(self, shard: int) -> dict[int, int]:
         return self._chains.setdefault(shard, {})
+
+    def record(self, index: int, store: int, incarnation: int) -> NodeRecord:
+        """Of a node about itself, unsigned."""
+        return NodeRecord(node_key(index), store_id(store), (self.address(index),), 1, "", incarnation)
+
+    def records(self) -> Sequence[NodeRecord]:
+        """Of all nodes of a mesh that has grown, signed."""
+        if not self._records:
+            self._records = [Trust().sign(self.record(index, 0, 0)) for index in range(self.nodes)]
+        return self._records
+
+    def grown_shards(self, member: Member) -> dict[int, ReplicaDurable]:
+        """What the disk of ``member`` holds in a mesh that has grown: shards in which nothing has happened yet."""
+        places = [Place(node_key(index)) for index in range(self.nodes)]
+        replicas = self.profile.placement.replicas
+        held: dict[int, ReplicaDurable] = {}
+        for shard, keys in enumerate(self.targets(places, self.shards_count, replicas).replicas):
+            if member.public_key in keys:
+                voters = tuple(Member(key, store_id(0)) for key in keys[: len(keys) - (len(keys) + 1) % 2])
+                if member in voters:
+                    held[shard] = ReplicaDurable(base=Base(0, 0, NO_HASH, b"", Configuration(voters), 0))
+        return held
 
     def address(self, index: int) -> str:
         """In a subnet of its own."""
@@ -187,7 +213,7 @@ def forged(packet: Packet, behaviour: str, liar: MeshNode, victim: MeshNode, dis
         elif behaviour == "pose":
             said = posed(message, believes.log)
         else:
-            said = rewritten(message, lies.election, believes.log, disk.of(message.shard))
+            said = rewritten(message, lies.election, believes.log, disk.shards.get(message.shard, ReplicaDurable()))
         if said is not None:
             messages[place] = said
             return Packet(tuple(messages))

@@ -101,8 +101,12 @@ class MeshNode:
         self._image = image
         self._harmed = self._harmed or image.rotten
         self._witness = Witness(self.member, self._durable_of)
-        record = NodeRecord(self._key, store_id(self._store), (self._mesh.address(self._me),), 1, "", now_ns // MS)
-        if image.is_blank and self._founder:
+        mesh = self._mesh
+        is_grown = mesh.grown and image.is_blank and self._store == 0
+        record = mesh.record(self._me, self._store, 0 if is_grown else now_ns // MS)
+        if is_grown:
+            image.shards.update(mesh.grown_shards(self.member))
+        elif image.is_blank and self._founder:
             for shard in range(self._mesh.shards_count):
                 image.shards[shard] = ReplicaDurable.at_birth(self.member)
         self._peer = Peer(
@@ -111,7 +115,7 @@ class MeshNode:
         )  # fmt: skip
         self._desk = MeshDesk(self._peer, self._mesh.shard_of, copy_of=self._copy, carry_out=self._carry_out, out=self._out_one)
         known = tuple(member.public_key for member in image.known) or tuple(self._keys[i] for i in self._contacts)
-        effects = self._peer.start(now_ns, known=known)
+        effects = self._peer.start(now_ns, known=() if is_grown else known, remembered=mesh.records() if is_grown else ())
         for shard in self._peer.shards.held():
             copy = self._copy(shard)
             copy.rebuild(image.shards.get(shard, ReplicaDurable()), self._out, self._applied_to(copy, now_ns))
@@ -331,7 +335,8 @@ class MeshNode:
                 self._witness_promise(send, self._behind_write)
 
     def _durable_of(self, shard: int) -> Stored:
-        return Present(self._image, shard) if shard in self._forgetting else self._image.of(shard)
+        durable = self._image.shards.get(shard)
+        return Present(self._image, shard) if durable is None or shard in self._forgetting else durable
 
     def _witness_promise(self, send: Send, behind: dict[bytes, list[Any]]) -> None:
         """One that its group has just removed promises nothing any more."""

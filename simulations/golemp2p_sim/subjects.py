@@ -39,7 +39,7 @@ def _shard(nodes: int, mutation: str, parameters: dict[str, Any]) -> Subject:
 
 
 SUBJECTS: dict[str, Entry] = {
-    "mesh": Entry("whole nodes, grown from one founder", _mesh, Mesh.rule_names(), ("replicas", "shards", "batch")),
+    "mesh": Entry("whole nodes, grown from one founder", _mesh, Mesh.rule_names(), ("replicas", "shards", "batch", "grown")),
     "toy": Entry("model workers over a plain Raft, to prove the judges", _toy, ToyRules.names(), ("replicas", "shards")),
     "shard": Entry(
         "golemp2p's replica core, many shards per node",
