@@ -33,6 +33,12 @@ class ReplicaDurable:
     def at_birth(cls, founder: Member) -> ReplicaDurable:
         return cls(base=base_at_birth(founder))
 
+    def copy(self) -> ReplicaDurable:
+        """Which later writes to this one do not change."""
+        history = {log: list(segments) for log, segments in self.history.items()}
+        staged = {log: list(segments) for log, segments in self.staged.items()}
+        return ReplicaDurable(self.record, self.base, dict(self.heads), list(self.entries), history, staged, self.damaged_logs)
+
     def apply(self, write: ReplicaWrite) -> None:
         self.record = write.record
         if write.truncate_from is not None:

@@ -131,6 +131,11 @@ class Mesh:
         """In a subnet of its own."""
         return f"{20 + (index >> 16)}.{index >> 8 & 255}.{index & 255}.1:9882"
 
+    def runs(self, public_key: bytes) -> bool:
+        """Whether a node with this key is up."""
+        assert self.world is not None, "a node runs in a world"
+        return any(host.node is not None for host in self.world.hosts if host.key == public_key)
+
     def is_whole(self, me: int, peer: Peer) -> bool:
         """Nothing that the node holds is damaged or under way, and it votes as what it is now, wherever it knows that it votes."""
         own = node_key(me)

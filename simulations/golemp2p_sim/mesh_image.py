@@ -5,7 +5,6 @@ A write becomes durable as a whole or not at all, as in a database with a checks
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -14,6 +13,7 @@ from golemp2p.core.replica_effects import ReplicaRecord, ReplicaWrite
 from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord
 from golemp2p.model.replication import Base, Entry
+from golemp2p_sim.rot import rot_entry
 
 
 @light_dataclass(frozen=True, slots=True)
@@ -59,24 +59,14 @@ class MeshImage:
         """Nothing of it is there."""
 
     def rot(self, dice: Random) -> str:
-        found = [(shard, at) for shard, durable in self.shards.items() for at in range(len(durable.entries))]
-        if not found:
-            return ""
-        shard, at = found[dice.randrange(len(found))]
-        entries = self.shards[shard].entries
-        entries[at] = replace(entries[at], hash=bytes(32))
-        self.rotten = True
-        return f"entry {entries[at].position} of shard {shard}"
+        what = rot_entry(self.shards, dice)
+        self.rotten = self.rotten or bool(what)
+        return what
 
     def copy(self) -> MeshImage:
         other = MeshImage()
         other.rotten, other.known = self.rotten, self.known
-        for shard, held in self.shards.items():
-            history = {log: list(segments) for log, segments in held.history.items()}
-            staged = {log: list(segments) for log, segments in held.staged.items()}
-            other.shards[shard] = ReplicaDurable(
-                held.record, held.base, dict(held.heads), list(held.entries), history, staged, held.damaged_logs
-            )
+        other.shards = {shard: durable.copy() for shard, durable in self.shards.items()}
         return other
 
 

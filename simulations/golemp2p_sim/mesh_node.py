@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from golemp2p.core.beliefs import MemberChanged
-from golemp2p.core.dht import Dial, NodesFound, RecordsFound
+from golemp2p.core.dht import Dial, RecordsFound
 from golemp2p.core.effects import Persist, Send
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import Drained, MembersKnown, Requested
@@ -19,6 +19,7 @@ from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, StartServing, StopServing
 from golemp2p.core.requests import Answered, GaveUp
+from golemp2p.model.dht import ShardHint
 from golemp2p.model.membership import NodeRecord, Status
 from golemp2p.model.messages_shard import FetchedSegments, RequestVote, ShardMessage, Voted
 from golemp2p.model.replication import Configuration, Member
@@ -265,8 +266,10 @@ class MeshNode:
                     self._known = records
                 case MemberChanged():
                     self._member_changed(effect)
-                case NodesFound() | RecordsFound():
-                    self._out.append(LookedUp(effect.hops, effect.rpcs, 0))
+                case RecordsFound(records=records):
+                    named = [record.primary for record in records if isinstance(record, ShardHint)]
+                    dead = sum(not self._mesh.runs(primary) for primary in named)
+                    self._out.append(LookedUp(effect.hops, effect.rpcs, dead))
                 case Drained():
                     self._out.append(Departed())
                 case _:

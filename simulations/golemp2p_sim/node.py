@@ -155,7 +155,7 @@ class HeldAlive:
 @dataclass(frozen=True, slots=True)
 class LookedUp:
     """A lookup of this node ended. ``hops``: length of the longest chain of answers that led to the result, 0 if its own table was
-    enough; ``rpcs``: questions sent; ``dead``: nodes among the result that do not run."""
+    enough; ``rpcs``: questions sent; ``dead``: nodes that the result names and that do not run."""
 
     hops: int
     rpcs: int

@@ -6,13 +6,13 @@ an entry of some shard's log, which then does not follow from the one before it:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import Any
 
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_effects import ReplicaWrite
 from golemp2p.model.replication import NO_HASH, Base, Configuration, Member
+from golemp2p_sim.rot import rot_entry
 
 
 class ShardImage:
@@ -46,22 +46,12 @@ class ShardImage:
         """Nothing of it is there."""
 
     def rot(self, dice: Random) -> str:
-        found = [(shard, at) for shard, durable in self.shards.items() for at in range(len(durable.entries))]
-        if not found:
-            return ""
-        shard, at = found[dice.randrange(len(found))]
-        entries = self.shards[shard].entries
-        entries[at] = replace(entries[at], hash=bytes(32))
-        self.rotten = True
-        return f"entry {entries[at].position} of shard {shard}"
+        what = rot_entry(self.shards, dice)
+        self.rotten = self.rotten or bool(what)
+        return what
 
     def copy(self) -> ShardImage:
         other = ShardImage(self.birth)
         other.rotten = self.rotten
-        for shard, held in self.shards.items():
-            history = {log: list(segments) for log, segments in held.history.items()}
-            staged = {log: list(segments) for log, segments in held.staged.items()}
-            other.shards[shard] = ReplicaDurable(
-                held.record, held.base, dict(held.heads), list(held.entries), history, staged, held.damaged_logs
-            )
+        other.shards = {shard: durable.copy() for shard, durable in self.shards.items()}
         return other

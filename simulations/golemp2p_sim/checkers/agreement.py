@@ -55,6 +55,7 @@ class OnePrimaryPerTerm:
     def __init__(self) -> None:
         self._primaries: dict[tuple[int, int], int] = {}
         self._answered: dict[int, tuple[int, int, str]] = {}
+        self._newest: dict[int, int] = {}  # term of each shard's newest primary
         self._world: World | None = None
         self.elections = 0
 
@@ -76,6 +77,9 @@ class OnePrimaryPerTerm:
         if other != node:
             world.violate(self.name, f"shard {seen.shard} term {seen.term}: both n{other} and n{node} are primary")
             return
+        if seen.term < self._newest.get(seen.shard, 0):
+            return  # it stood still since it won; what it lacks was answered in later terms, and it can commit nothing
+        self._newest[seen.shard] = seen.term
         newest = self._answered.get(seen.shard)
         held = world.hosts[node].node
         if newest is not None and held is not None and held.chain_at(seen.shard, newest[0]) not in (newest[1],):

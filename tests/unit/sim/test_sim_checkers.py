@@ -71,6 +71,14 @@ def test_a_primary_must_hold_what_was_answered() -> None:
     assert court.verdict() == ["answered-is-kept"]
 
 
+def test_a_primary_that_stood_still_since_it_won_lacks_what_later_terms_answered() -> None:
+    court = Court(OnePrimaryPerTerm())
+    court.subject.lives[1][-1].chains[0, 4] = 44
+    court.see(1, BecamePrimary(0, 3), answered(4, 44))
+    court.see(2, BecamePrimary(0, 2))
+    assert court.verdict() == []
+
+
 def test_a_sound_replica_must_hold_what_was_answered_in_the_end() -> None:
     court = Court(OnePrimaryPerTerm())
     court.see(0, answered(4, 44))
