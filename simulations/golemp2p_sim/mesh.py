@@ -218,7 +218,7 @@ def forged(packet: Packet, behaviour: str, liar: MeshNode, victim: MeshNode, dis
         elif behaviour == "pose":
             said = posed(message, believes.log)
         else:
-            said = rewritten(message, lies.election, believes.log, disk.of(message.shard))
+            said = rewritten(message, lies.election, believes.log, disk.shards.get(message.shard, ReplicaDurable()))
         if said is not None:
             messages[place] = said
             return Packet(tuple(messages))

@@ -71,7 +71,7 @@ class MeshImage:
 
 
 class Present:
-    """A replica on disk as it is when somebody looks: of one that is taken in again while the forgetting is under way."""
+    """A replica on disk as it is when somebody looks: of one that is taken in while nothing of it, or its forgetting, is durable."""
 
     __slots__ = ("_image", "_shard")
 

@@ -338,7 +338,8 @@ class MeshNode:
                 self._witness_promise(send, self._behind_write)
 
     def _durable_of(self, shard: int) -> Stored:
-        return Present(self._image, shard) if shard in self._forgetting else self._image.of(shard)
+        durable = self._image.shards.get(shard)
+        return Present(self._image, shard) if durable is None or shard in self._forgetting else durable
 
     def _witness_promise(self, send: Send, behind: dict[bytes, list[Any]]) -> None:
         """One that its group has just removed promises nothing any more."""

@@ -109,7 +109,7 @@ def test_faults_of_a_file_become_a_tape() -> None:
 
 
 def test_cases_survive_being_written_down() -> None:
-    case = load("everything").case(4, mutation="commit_by_majority")
+    case = load("everything").case(4, mutation="vote_once")
     assert case_from_json(case_to_json(case)) == case
     with pytest.raises(ValueError, match="not a simulation case"):
         case_from_json({"format": "other"})

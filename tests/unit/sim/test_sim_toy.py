@@ -62,14 +62,14 @@ def test_a_broken_toy_is_caught(rule: str) -> None:
 
 
 def test_two_votes_in_a_term_lead_to_two_primaries_in_a_storm() -> None:
-    storm = load("stormy-elections").changed(duration_ns=30 * S)
+    storm = load("stormy-elections").changed(duration_ns=30 * S, subject="toy")
     assert run_case(storm.case(8)).violations == []
     broken = run_case(storm.case(8, mutation="one_vote_per_term"), rules=False)
     assert {violation.checker for violation in broken.violations} >= {"one-primary-per-term"}
 
 
 def test_a_queue_without_bound_is_caught_at_a_hot_shard() -> None:
-    hot = load("hot-shard").changed(duration_ns=10 * S)
+    hot = load("hot-shard").changed(duration_ns=10 * S, subject="toy")
     found = [run_case(hot.case(seed, mutation="bounded_proposals")).violations for seed in (0, 1)]
     assert {violation.checker for violations in found for violation in violations} == {"bounded-queues"}
 
