@@ -8,7 +8,8 @@ Both sides agree on the version by themselves. Whatever fails closes the stream 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
@@ -38,16 +39,27 @@ class Identity:
 async def open_dialled(stream: trio.abc.Stream, identity: Identity, peer: bytes, limits: SessionLimits) -> Channel:
     """``peer``: public key of whom is meant. Raises ``HandshakeFailed``, ``VersionMismatch`` and other ``RemoteError``, or
     ``ConnectionLost``; then, and when cancelled, the stream is closed."""
-    handshake = ClientHandshake(identity.mesh_key, identity.key, peer, identity.random_bytes)
-    return await _open(stream, handshake, handshake.first_message, identity, limits)
+    async with _closed_on_failure(stream):
+        handshake = ClientHandshake(identity.mesh_key, identity.key, peer, identity.random_bytes)
+        return await _open(stream, handshake, handshake.first_message, identity, limits)
 
 
 async def open_accepted(
     stream: trio.abc.Stream, identity: Identity, limits: SessionLimits, is_welcome: Callable[[bytes], bool] = lambda _peer: True
 ) -> Channel:
     """As ``open_dialled``; ``is_welcome`` is asked about whoever proved its key."""
-    handshake = ServerHandshake(identity.mesh_key, identity.key, identity.random_bytes, is_welcome)
-    return await _open(stream, handshake, b"", identity, limits)
+    async with _closed_on_failure(stream):
+        handshake = ServerHandshake(identity.mesh_key, identity.key, identity.random_bytes, is_welcome)
+        return await _open(stream, handshake, b"", identity, limits)
+
+
+@asynccontextmanager
+async def _closed_on_failure(stream: trio.abc.Stream) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:  # cancellation, too
+        await trio.aclose_forcefully(stream)
+        raise
 
 
 async def _open(
@@ -57,7 +69,6 @@ async def _open(
     identity: Identity,
     limits: SessionLimits,
 ) -> Channel:
-    opened = False
     try:
         with trio.fail_after(limits.handshake_s):
             hello = Hello(*identity.versions, limits.frame_bytes_max, limits.requests_max, identity.life)
@@ -65,17 +76,13 @@ async def _open(
             rest = handshake.rest if isinstance(handshake, ClientHandshake) else b""
             opener = Opener(outcome.receive_key)
             reader, theirs = await _greeted(stream, opener, rest)
-        dialled = isinstance(handshake, ClientHandshake)
-        channel = Channel(stream, outcome.peer, dialled, sealer, opener, reader, agree(hello, theirs))
-        channel.reader.bytes_max = limits.frame_bytes_max
-        opened = True
     except trio.TooSlowError:
         raise HandshakeFailed(f"the peer did not shake hands within {limits.handshake_s:g} s") from None
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         raise ConnectionLost("the connection was reset during the handshake") from error
-    finally:
-        if not opened:
-            await trio.aclose_forcefully(stream)
+    dialled = isinstance(handshake, ClientHandshake)
+    channel = Channel(stream, outcome.peer, dialled, sealer, opener, reader, agree(hello, theirs))
+    reader.bytes_max = limits.frame_bytes_max
     return channel
 
 
