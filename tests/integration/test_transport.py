@@ -123,7 +123,7 @@ async def test_a_stranger_learns_nothing() -> None:
     async with trio.open_nursery() as nursery:
         bound = await start(nursery, a, HOSTS[0])
         async with await trio.open_tcp_stream(*split_address(bound)) as stranger:
-            await stranger.send_all(b"GET / HTTP/1.1\r\nHost: somewhere\r\nAccept: everything, please\r\n\r\n")
+            await stranger.send_all(b"GET / HTTP/1.1\r\nHost: somewhere\r\nUser-Agent: longer than a hello\r\n\r\n")
             with trio.fail_after(PATIENCE_S), suppress(trio.BrokenResourceError):
                 assert await stranger.receive_some() == b""
         await seen_by_a.wait(seen_by_a.blamed, 1)
