@@ -26,6 +26,8 @@ from golemp2p.wire import schema as s
 
 FRAME_BYTES_MAX = 8 << 20
 """The largest message is an append of at most 6.3 MiB (``wire.messages_shard``)."""
+FRAME_BYTES_MIN = 64 << 10
+"""Every peer takes frames so long at least: all but large messages fit, so that no answer to a peer can fail for its length."""
 HELLO_BYTES_MAX = 256
 """Until the hello has come, no frame is longer."""
 CHUNK_BYTES_MAX = 48 << 10

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from golemp2p.errors import FrameMalformed, VersionMismatch
-from golemp2p.mesh.frames import HELLO_BYTES_MAX, Hello
+from golemp2p.mesh.frames import FRAME_BYTES_MIN, Hello
 
 VERSION_LOWEST = 1
 VERSION_HIGHEST = 1
@@ -31,8 +31,8 @@ def agree(own: Hello, theirs: Hello) -> Agreed:
     """Both sides come to the same version. Raises ``VersionMismatch`` or ``FrameMalformed``."""
     if theirs.lowest > theirs.highest:
         raise FrameMalformed("a hello whose lowest version is above its highest")
-    if theirs.frame_bytes_max < HELLO_BYTES_MAX:
-        raise FrameMalformed("a hello that takes no frames")
+    if theirs.frame_bytes_max < FRAME_BYTES_MIN:
+        raise FrameMalformed(f"a hello that takes no frames of {FRAME_BYTES_MIN} bytes")
     version = min(own.highest, theirs.highest)
     if version < max(own.lowest, theirs.lowest):
         raise VersionMismatch(

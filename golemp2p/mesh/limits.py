@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from golemp2p.errors import UsageError
-from golemp2p.mesh.frames import EXTRA_BYTES_MAX, FRAME_BYTES_MAX, HELLO_BYTES_MAX
+from golemp2p.mesh.frames import EXTRA_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class SessionLimits:
 
     def __post_init__(self) -> None:
         whole = self.frame_bytes_max + EXTRA_BYTES_MAX
-        if not HELLO_BYTES_MAX <= self.frame_bytes_max <= FRAME_BYTES_MAX:
-            raise UsageError(f"frame_bytes_max is from {HELLO_BYTES_MAX} to {FRAME_BYTES_MAX}")
+        if not FRAME_BYTES_MIN <= self.frame_bytes_max <= FRAME_BYTES_MAX:
+            raise UsageError(f"frame_bytes_max is from {FRAME_BYTES_MIN} to {FRAME_BYTES_MAX}")
         if min(self.queued_bytes_max, self.requests_bytes_max, self.unverified_bytes_max) < whole:
             raise UsageError("queued, requests_bytes and unverified must hold one frame at least")
         if not 0 < self.ping_after_s < self.silence_s:

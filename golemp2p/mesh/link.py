@@ -36,6 +36,7 @@ class Link:
         """Set, and replaced, when the session came or a dial failed."""
         self.pending: deque[tuple[int, bytes]] = deque()
         self.pending_bytes = 0
+        self._retired: Session | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -51,6 +52,13 @@ class Link:
         if old.dialled == new.dialled or old.agreed.life != new.agreed.life or now - self.session_since > together_s:
             return False
         return old.dialled == (own > self.peer)
+
+    def retire(self, session: Session) -> None:
+        """``session`` is not the one any more; the one that was retired before it ends at once, so a peer holds two at most."""
+        if self._retired is not None:
+            self._retired.close("replaced")
+        self._retired = session
+        session.retire()
 
     def put_off(self, message: tuple[int, bytes], bytes_max: int) -> bool:
         """Keep a message for the session to come. ``False``: too much is waiting."""

@@ -337,11 +337,11 @@ class Network:
         now = trio.current_time()
         together_s = self._limits.dial_s + self._limits.session.handshake_s
         if link.keeps(session, self.own, now=now, together_s=together_s):
-            session.retire()
+            link.retire(session)
         else:
             old, link.session, link.session_since, link.error = link.session, session, now, None
             if old is not None:
-                old.retire()
+                link.retire(old)
             self._owner.connected(session.peer)
             for kind, payload in link.take_pending():
                 session.send(kind, payload)

@@ -12,7 +12,8 @@ from collections import deque
 
 
 class Outbox:
-    """``flush_bytes``: of one write, passed by the last frame at most; ``bulk_bytes``: of chunks among them."""
+    """``flush_bytes``: of one write, passed by the last frame of each lane at most; ``bulk_bytes``: of chunks among them, of which
+    there is always one, so that bulk goes on however much else there is."""
 
     def __init__(self, *, flush_bytes: int, bulk_bytes: int) -> None:
         self._flush_bytes = flush_bytes
@@ -42,7 +43,7 @@ class Outbox:
         assert self._taken == 0, "the last write is over"
         frames: list[bytes] = []
         size = self._move(self._urgent, frames, self._flush_bytes)
-        bulk = self._move(self._bulk, frames, min(self._bulk_bytes_max, self._flush_bytes - size))
+        bulk = self._move(self._bulk, frames, min(self._bulk_bytes_max, max(1, self._flush_bytes - size)))
         self.bulk_bytes -= bulk
         self._taken = size + bulk
         return frames

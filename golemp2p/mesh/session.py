@@ -110,10 +110,11 @@ class Session:
     # -- asking and telling
 
     def send(self, kind: int, payload: bytes) -> bool:
-        """A one-way message. ``False``: dropped, because the session is ending or too much is queued; ``True`` promises nothing
-        either. Raises ``PayloadTooLarge`` for what the peer does not take."""
-        data = self._writer.encode(f.Message(kind, payload))
-        if not self._writer.is_open or not self._writer.has_room(len(data)):
+        """A one-way message. ``False``: dropped, because the session is ending, too much is queued, or the peer takes no frames so
+        long; ``True`` promises nothing either. Raises ``PayloadTooLarge`` for what no peer takes."""
+        data = f.encode_frame(f.Message(kind, payload))
+        fits = len(data) - f.LENGTH_BYTES <= self.agreed.frame_bytes_max
+        if not fits or not self._writer.is_open or not self._writer.has_room(len(data)):
             self._messages_dropped += 1
             return False
         self._messages_sent += 1
@@ -291,7 +292,7 @@ class Session:
             case f.Pong():
                 pass
             case f.Goodbye(reason):
-                self._end(ConnectionLost(f"closed by the peer: {reason}"), "closed-too")
+                self._end(ConnectionLost(f"closed by the peer: {reason!r}"), "closed-too")
             case f.Hello() | f.Message():
                 raise FrameMalformed("a second hello")
 

@@ -33,7 +33,7 @@ class TcpStreams:
         host, port = split_address(address)
         try:
             return await trio.open_tcp_stream(host, port)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter for names that no name can be: addresses come from peers
             raise Unreachable(f"{address}: {error}") from error
 
     async def listen(self, address: str) -> list[tuple[str, trio.abc.Listener[trio.abc.Stream]]]:

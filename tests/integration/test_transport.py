@@ -129,3 +129,9 @@ async def test_a_stranger_learns_nothing() -> None:
         await seen_by_a.wait(seen_by_a.blamed, 1)
         assert isinstance(seen_by_a.blamed[0], HandshakeFailed)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("address", ["a..b:1", "\0:1", "127.0.0.1:1"])
+async def test_addresses_that_lead_nowhere(address: str) -> None:
+    with pytest.raises(Unreachable):
+        await TcpStreams().open(address)

@@ -280,6 +280,31 @@ async def test_nonsense_is_closed_remembered_and_counted(autojump_clock: MockClo
         assert dict(a.network.statistics().misbehaviour)["frame-malformed"] == 2
 
 
+async def test_a_peer_that_dials_again_and_again_holds_two_connections_at_most(autojump_clock: MockClock) -> None:
+    """Even when each of them keeps this node busy."""
+    streams = MemoryStreams()
+    a, _ = two(streams)
+
+    async def sleep(call: Call) -> bytes:
+        await trio.sleep(10_000)
+        return b""
+
+    a.owner._serve = sleep
+    request = f.encode_frame(f.Request(1, 1, 3_600_000, 0, b""))
+    async with world(a):
+        open_ones = []
+        for _ in range(10):
+            stream = await streams.open(address_of(a.key))
+            channel = await open_dialled(stream, identity(B), A.public_key, NetworkLimits().session)
+            await stream.send_all(channel.sealer.seal([request]))
+            await settled()
+            open_ones.append(stream)
+        await trio.sleep(NetworkLimits().session.close_s + 1)
+        assert a.network.statistics().connections == 2
+        for stream in open_ones:
+            await stream.aclose()
+
+
 async def test_silent_strangers_do_not_keep_others_out(autojump_clock: MockClock) -> None:
     streams = MemoryStreams()
     a, b = two(streams, limits=NetworkLimits(handshakes_max=4))

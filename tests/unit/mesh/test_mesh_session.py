@@ -77,8 +77,12 @@ async def test_messages_of_all_sizes(autojump_clock: MockClock) -> None:
 
 async def test_a_message_that_the_peer_does_not_take(autojump_clock: MockClock) -> None:
     async with pair(limits=SMALL) as both:
+        assert not both.a.send(1, bytes(100_000))
+        assert both.a.statistics().messages_dropped == 1
         with pytest.raises(PayloadTooLarge):
-            both.a.send(1, bytes(100_000))
+            await both.a.request(1, bytes(100_000), deadline_s=1)
+        with pytest.raises(PayloadTooLarge):
+            both.a.send(1, bytes(f.FRAME_BYTES_MAX))
 
 
 async def test_slow_reader_bounds_memory_and_is_given_up(autojump_clock: MockClock) -> None:
@@ -482,7 +486,7 @@ async def test_a_handler_that_cannot_read_a_message(autojump_clock: MockClock) -
 
 
 async def test_who_pings_and_does_not_read_is_given_up(autojump_clock: MockClock) -> None:
-    limits = SessionLimits(frame_bytes_max=1_000, queued_bytes_max=2_000, requests_bytes_max=2_000, unverified_bytes_max=2_000)
+    limits = SMALL
     left, right = trio.testing.lockstep_stream_pair()
     to_b, to_a = await channels(left, right, limits)
     session = Session(to_a, Recorder(), limits)
