@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import trio
 
@@ -35,46 +35,11 @@ from golemp2p.mesh.door import Door
 from golemp2p.mesh.limits import NetworkLimits
 from golemp2p.mesh.link import Link
 from golemp2p.mesh.opening import Identity, open_dialled
+from golemp2p.mesh.owner import NetworkStatistics, Owner
 from golemp2p.mesh.registry import Registry
 from golemp2p.mesh.session import Channel, Session, SessionStatistics
 from golemp2p.mesh.streams import Streams, listen_all
 from golemp2p.model.ids import NodeId
-
-
-class Owner(Protocol):
-    """Called on the loop, never inside a call of the owner's own. Only ``serve`` may wait."""
-
-    def connected(self, peer: bytes) -> None:
-        """A new connection; what was under way on an old one may be lost."""
-
-    def disconnected(self, peer: bytes, reason: Golemp2pError) -> None: ...
-
-    def message(self, peer: bytes, message: Any) -> trio.Event | None:
-        """``None``: done with it; else it counts as unverified work of that peer until the event is set. Raises ``RemoteError`` for
-        what no honest peer sends."""
-
-    def misbehaved(self, peer: bytes | None, what: RemoteError) -> None:
-        """``peer``: ``None`` when nobody proved who it was."""
-
-    def notice(self, notice: Notice) -> None: ...
-
-    async def serve(self, call: Call) -> bytes:
-        """As ``session.Handler.serve``."""
-        ...
-
-
-class NetworkStatistics(NamedTuple):
-    """``traffic``: sums over all sessions, past ones included; ``misbehaviour``: error code and count."""
-
-    connections: int
-    known_peers: int
-    dials: int
-    dials_failed: int
-    accepted: int
-    handshakes_under_way: int
-    messages_dropped: int
-    misbehaviour: tuple[tuple[str, int], ...]
-    traffic: SessionStatistics
 
 
 class Network:
