@@ -31,7 +31,7 @@ from golemp2p.mesh.calls import Call
 from golemp2p.mesh.conduct import Conduct, Penalties
 from golemp2p.mesh.limits import NetworkLimits
 from golemp2p.mesh.network import Network
-from golemp2p.mesh.opening import Identity, open_dialled
+from golemp2p.mesh.opening import Identity, open_accepted, open_dialled
 from golemp2p.mesh.streams import join_address, split_address
 from golemp2p.model.messages_dht import PingNode, Pong
 from golemp2p.model.messages_membership import Heartbeat
@@ -251,6 +251,58 @@ async def test_a_peer_that_starts_anew_replaces_its_old_connection(autojump_cloc
             await settled()
             assert young.owner.received == [(a.key, PingNode(1))]
         await channel.stream.aclose()
+
+
+async def test_another_life_wins_over_the_comparison_of_keys(autojump_clock: MockClock) -> None:
+    """The old connection is the one that both would keep, if both ends of it were still there."""
+    streams = MemoryStreams()
+    high, low = sorted((A, B), key=lambda key: key.public_key, reverse=True)
+    node = Node(streams, high)
+    ((bound, listener),) = await streams.listen(address_of(low.public_key))
+    node.network.learn(low.public_key, [bound])
+    async with world(node), trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: node.network.request(low.public_key, 1, b"", deadline_s=0.1))
+        try:
+            await open_accepted(await listener.accept(), identity(low), NetworkLimits().session)
+            await settled()
+            young = Identity(low, b"m" * 32, Random(1).randbytes, b"another life....", (1, 1))
+            address = address_of(high.public_key)
+            channel = await open_dialled(await streams.open(address), young, high.public_key, NetworkLimits().session)
+            await settled()
+            assert node.owner.events == ["connected", "connected"]
+            assert node.network.send(low.public_key, PingNode(1))
+            await settled()
+            assert channel.opener.feed(bytes(await channel.stream.receive_some()))
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_closes_at_once_is_no_reason_to_hurry(autojump_clock: MockClock) -> None:
+    streams = MemoryStreams()
+    a, b = two(streams)
+    ((bound, listener),) = await streams.listen(address_of(b.key))
+    a.network.learn(b.key, [bound])
+    a.network.keep(b.key)
+
+    async def accept_and_close() -> None:
+        while True:
+            channel = await open_accepted(await listener.accept(), identity(B), NetworkLimits().session)
+            await channel.stream.aclose()
+
+    async with world(a), trio.open_nursery() as nursery:
+        nursery.start_soon(accept_and_close)
+        await trio.sleep(60)
+        assert 5 < a.network.statistics().dials < 15
+        nursery.cancel_scope.cancel()
+
+
+async def test_nobody_comes_in_under_the_nodes_own_key(autojump_clock: MockClock) -> None:
+    streams = MemoryStreams()
+    a, _ = two(streams)
+    clone = Identity(A, b"m" * 32, Random(1).randbytes, b"another machine.", (1, 1))
+    async with world(a):
+        with pytest.raises(HandshakeFailed, match="does not want this one"):
+            await open_dialled(await streams.open(address_of(a.key)), clone, A.public_key, NetworkLimits().session)
 
 
 async def test_nonsense_is_closed_remembered_and_counted(autojump_clock: MockClock) -> None:
