@@ -39,6 +39,7 @@ BENCHMARKS = {
     "guest_runtime": Benchmark("the runtime alone", 240, keeps_tables=False, quick=("--guests", "1000")),
     "http_edge": Benchmark("the HTTP edge alone", 120, keeps_tables=False, quick=("--seconds", "0.2", "--rounds", "1")),
     "storage": Benchmark("the storage alone", 60, keeps_tables=False, quick=("--seconds", "0.2")),
+    "transport": Benchmark("messages, requests and bulk between two nodes, sealed and in the clear", 120),
     "protocol_cores": Benchmark(
         "detection, placement and lookups in virtual time", 300, keeps_tables=False, quick=("--quick",)
     ),

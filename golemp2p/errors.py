@@ -24,7 +24,17 @@
     ├── WorldError               retrying later, or elsewhere, may help
     │   ├── StorageFailed        the disk refused (StorageFull: for lack of space)
     │   ├── Overloaded           queue or worker table is full
-    │   └── Draining             this node is shutting down
+    │   ├── Draining             this node is shutting down
+    │   ├── DeadlineExceeded     no answer in time; whether the peer did what it was asked is unknown
+    │   ├── Unreachable          no connection to the peer, and none to be had now
+    │   │   ├── ConnectionLost   it broke under us: reset, cut, silent, or given up by the peer
+    │   │   └── ConnectionClosed we closed it
+    │   └── RequestFailed        the peer answered with an error of its own; knows the peer's code
+    ├── RemoteError              a peer broke the protocol: close, remember, count
+    │   ├── HandshakeFailed      it could not prove the mesh key, or its own, or did not speak the handshake
+    │   ├── RecordForged         sealed bytes that the peer's key did not seal, or not as the next ones
+    │   ├── FrameMalformed       well sealed, and nonsense, or more than was agreed
+    │   └── VersionMismatch      no version of the protocol that both know
     └── DataDamaged              stored bytes fail their hash, signature or length; repair or restore
 
 ``code`` is stable and is what programs should look at; the text is for people. Outward mapping happens in three tables
@@ -216,6 +226,70 @@ class Overloaded(WorldError):
 
 class Draining(WorldError):
     code = "draining"
+
+
+class DeadlineExceeded(WorldError):
+    """No answer in time. Whether the peer did what it was asked is unknown: repeat it only with the same idempotency key."""
+
+    code = "deadline-exceeded"
+
+
+class Unreachable(WorldError):
+    """No connection to a peer. What was under way on an old one may have happened or not."""
+
+    code = "unreachable"
+
+
+class ConnectionLost(Unreachable):
+    """The connection broke under us: reset, cut short, silent for too long, or given up by the peer."""
+
+    code = "connection-lost"
+
+
+class ConnectionClosed(Unreachable):
+    """We closed the connection ourselves."""
+
+    code = "connection-closed"
+
+
+class RequestFailed(WorldError):
+    """The peer answered with an error. ``remote_code``: the ``code`` of the error there."""
+
+    code = "request-failed"
+
+    def __init__(self, remote_code: str, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{remote_code}: {message}", retry_after_s)
+        self.remote_code = remote_code
+
+
+class RemoteError(Golemp2pError):
+    """A peer broke the protocol. Whoever holds the connection closes it, remembers the peer and counts the event.
+
+    The text says what was wrong, and never holds keys, payloads or other bytes of the peer's.
+    """
+
+    code = "remote"
+
+
+class HandshakeFailed(RemoteError):
+    code = "handshake-failed"
+
+
+class RecordForged(RemoteError):
+    """Sealed bytes fail: damaged, forged, replayed or left out. Whoever sits on the line can do that too: no proof against the
+    peer."""
+
+    code = "record-forged"
+
+
+class FrameMalformed(RemoteError):
+    code = "frame-malformed"
+
+
+class VersionMismatch(RemoteError):
+    """Nobody is to blame: the two nodes are more than one version apart."""
+
+    code = "version-mismatch"
 
 
 class DataDamaged(Golemp2pError):
