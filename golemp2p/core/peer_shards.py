@@ -180,10 +180,12 @@ class PeerShards:
             self._drive(shard, replica.persisted(replica_token, now_ns), now_ns)
 
     def _ask_around(self, shard: int, replica: Replica, now_ns: int) -> None:
-        """Nobody of the group that this replica knows follows it: perhaps there is another group by now, where placement wants it."""
+        """Nobody of the group that this replica knows follows it: perhaps there is another group by now, where placement wants it. One
+        that cannot campaign asks the old group as well."""
         known = [member.public_key for member in replica.configuration.members]
-        for peer in self._planner.target(shard):
-            if peer not in known and peer not in self._suspected and peer != self.me.public_key:
+        strangers = [peer for peer in self._planner.target(shard) if peer not in known]
+        for peer in strangers if replica.may_campaign else (*strangers, *known):
+            if peer not in self._suspected and peer != self.me.public_key:
                 self._drive(shard, replica.ask_primary(peer), now_ns)
 
     def judged(self, peer: bytes, now_ns: int, *, is_dead: bool) -> None:

@@ -116,6 +116,8 @@ class Voting:
         candidate = state.known_as(body.configuration, candidate)
         key = candidate.public_key
         refusal = self._unwilling(candidate, body)
+        if key == state.primary and term > state.term and state.leading is None:
+            state.primary = None  # it asks for votes, so it leads no more
         if refusal is None and term > state.term and not body.trial:
             state.adopt(term, "higher-term")
         refusal = refusal or self._unable(candidate, term, body)

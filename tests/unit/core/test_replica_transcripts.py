@@ -641,3 +641,16 @@ def test_who_was_removed_and_not_told_asks_and_hears_it() -> None:
     world.carry_out(world.nodes["B"], world["B"].ask_primary())
     world.settle()
     assert world["A"].is_idle  # a member needs no answer
+
+
+def test_a_primary_that_asks_for_votes_leads_no_more() -> None:
+    world = founded()
+    world.propose("A")
+    world.rest()
+    world.crash("A")
+    world.start("A")
+    assert world["B"].primary == key_of("A")  # nobody told it of the crash
+    world.call("A", "campaign")
+    world.deliver()  # to B or C: a trial, for a term above the one it led
+    asked = [name for name in "BC" if world[name].primary is None]
+    assert len(asked) == 1
