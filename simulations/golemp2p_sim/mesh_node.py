@@ -21,12 +21,12 @@ from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, St
 from golemp2p.core.requests import Answered, GaveUp
 from golemp2p.model.dht import ShardHint
 from golemp2p.model.membership import NodeRecord, Status
-from golemp2p.model.messages_shard import FetchedSegments, RequestVote, ShardMessage, Voted
+from golemp2p.model.messages_shard import FetchedSegments, RequestVote, ShardMessage
 from golemp2p.model.replication import Configuration, Member
 from golemp2p_sim.mesh_copy import MeshCopy
 from golemp2p_sim.mesh_desk import MeshDesk
 from golemp2p_sim.mesh_image import MeshImage, MeshWrite, Present
-from golemp2p_sim.mesh_wire import Packet, Trust
+from golemp2p_sim.mesh_wire import Packet, Trust, bundled, is_vote
 from golemp2p_sim.node import Answered as AnsweredSeen
 from golemp2p_sim.node import (
     BecamePrimary,
@@ -378,11 +378,11 @@ class MeshNode:
             else:
                 (told if effect.__class__ in TOLD_FIRST else others).append(effect)
         self._out = []
-        packed = _packed(sends, self._behind)
+        packed = bundled(sends, self._behind)
         seen, self._seen, self._behind = self._seen, [], {}
         if not self._writes and self._known is None:
             return [*told, *seen, *others, *packed]
-        votes = any(_is_vote(send.message) for write in self._writes for send in write.then)
+        votes = any(is_vote(send.message) for write in self._writes for send in write.then)
         return [*told, *seen, self._write(), *others, *packed, *([Step("voted")] if votes else ())]
 
     def _write(self) -> Persist:
@@ -391,31 +391,7 @@ class MeshNode:
         writes, self._writes = self._writes, []
         self._tokens[self._token] = tuple([write.token for write in writes])
         write = MeshWrite(tuple([write.write for write in writes]), self._known)
-        packed = _packed([send for write in writes for send in write.then], self._behind_write)
+        packed = bundled([send for write in writes for send in write.then], self._behind_write)
         then = (*packed, *self._forgot)
         self._known, self._behind_write, self._forgot = None, {}, []
         return Persist(write, self._token, then)
-
-
-def _packed(sends: Sequence[Send], behind: Mapping[bytes, Sequence[Any]]) -> list[Any]:
-    """One packet for each peer, and what it promises ``behind`` it."""
-    packets: dict[bytes, list[Any]] = {}
-    for send in sends:
-        packets.setdefault(send.peer, []).append(send.message)
-    if not behind:
-        return [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
-    packed: list[Any] = []
-    for peer, messages in packets.items():
-        packed.append(Send(peer, Packet(tuple(messages))))
-        packed += behind.get(peer, ())
-    return packed
-
-
-def _is_vote(message: Any) -> bool:
-    """A vote given, not a trial's."""
-    return (
-        type(message) is ShardMessage
-        and type(message.body) is Voted
-        and not message.body.trial
-        and message.body.refusal is None
-    )

@@ -8,19 +8,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
+from golemp2p.core.effects import Send
 from golemp2p.model.dht import DhtRecord
 from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord, Removal
 from golemp2p.model.messages_dht import Found
 from golemp2p.model.messages_membership import Gossip, SyncPage, SyncUpdates
 from golemp2p.model.messages_requests import Answer, Busy, Forward, NotPrimary
-from golemp2p.model.messages_shard import ShardMessage
+from golemp2p.model.messages_shard import ShardMessage, Voted
 from golemp2p_sim.shard_lies import lie as replica_lie
 from golemp2p_sim.shard_wire import describe as describe_shard
 from golemp2p_sim.shard_wire import message_bytes as shard_bytes
@@ -78,6 +80,30 @@ def _tuples(value: Any) -> Any:
 
 def _updates_bytes(updates: tuple[Any, ...]) -> int:
     return sum(RECORD_BYTES if type(update) is NodeRecord else CLAIM_BYTES for update in updates)
+
+
+def bundled(sends: Sequence[Send], behind: Mapping[bytes, Sequence[Any]]) -> list[Any]:
+    """One packet for each peer, and what it promises ``behind`` it."""
+    packets: dict[bytes, list[Any]] = {}
+    for send in sends:
+        packets.setdefault(send.peer, []).append(send.message)
+    if not behind:
+        return [Send(peer, Packet(tuple(messages))) for peer, messages in packets.items()]
+    packed: list[Any] = []
+    for peer, messages in packets.items():
+        packed.append(Send(peer, Packet(tuple(messages))))
+        packed += behind.get(peer, ())
+    return packed
+
+
+def is_vote(message: Any) -> bool:
+    """A vote given, not a trial's."""
+    return (
+        type(message) is ShardMessage
+        and type(message.body) is Voted
+        and not message.body.trial
+        and message.body.refusal is None
+    )
 
 
 def packet_bytes(packet: Packet) -> int:
