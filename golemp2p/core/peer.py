@@ -335,13 +335,13 @@ class Peer:
         else:
             self._seen[key] = (record.incarnation, record.store_id)
         self._judge(key, now_ns)
-        if member.is_present:
-            self._node_level(self.dht.contacted(record, now_ns), now_ns)
         if not member.is_present:
             self._node_level(self.dht.lost(key, now_ns), now_ns)
             self.liveness.forget(key)
             self._node_level(self.requests.lost(key, now_ns), now_ns)
-        elif before is not None and before != (record.incarnation, record.store_id):
+            return
+        self._node_level(self.dht.contacted(record, now_ns), now_ns)
+        if before is not None and before != (record.incarnation, record.store_id):
             if before[1] != record.store_id:
                 self.shards.store_changed(key, now_ns)
             self.shards.reconnected(key, now_ns)
@@ -380,7 +380,7 @@ class Peer:
     def _done(self, now_ns: int) -> list[Effect]:
         if self._changed:
             self._tell_planner(now_ns)
-            serving = [shard for shard in self.shards.held() if self.shards.is_serving(shard)]
+            serving = (shard for shard in self.shards.held() if self.shards.is_serving(shard))  # looked at when all are to be put
             self._announcements.mesh_has(self.membership.members.present_count, serving)
         self._out += self._book.written(self._others, now_ns)
         self.shards.settle(now_ns)

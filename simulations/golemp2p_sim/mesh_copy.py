@@ -12,10 +12,10 @@ from typing import Any
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.model.ids import Key
-from golemp2p.model.replication import EMPTY_LOG, LogSegment
 from golemp2p.model.replication import Entry as LogEntry
+from golemp2p.model.replication import LogSegment
 from golemp2p_sim.node import Committed, Executed, ReplicaView
-from golemp2p_sim.shard_wire import chain_of, make_segment, read_segment
+from golemp2p_sim.shard_wire import chain_of, propose, read_segment
 from golemp2p_sim.toy_state import Entry, ShardState
 
 Applied = Callable[[int, Entry, Any, str], None]
@@ -75,9 +75,7 @@ class MeshCopy:
 
     def propose(self, log: Key, entry: Entry) -> None:
         """Queue ``entry`` at the end of ``log``; the replica must be serving."""
-        replica = self.replica
-        head = replica.head(log) or EMPTY_LOG
-        replica.append([make_segment(self.key, log, replica.term, head, entry)])
+        propose(self.replica, self.key, log, entry)
 
     def chain_at(self, position: int) -> int | None:
         """Compacted away, it is what anybody committed there, if this replica's base is."""

@@ -15,6 +15,7 @@ from random import Random
 from struct import Struct
 from typing import Any
 
+from golemp2p.core.replica import Replica
 from golemp2p.model.ids import Key
 from golemp2p.model.light import light_dataclass
 from golemp2p.model.messages_shard import (
@@ -27,7 +28,7 @@ from golemp2p.model.messages_shard import (
     ShardMessage,
     Voted,
 )
-from golemp2p.model.replication import HASH_BYTES, Branch, Content, Head, LogSegment
+from golemp2p.model.replication import EMPTY_LOG, HASH_BYTES, Branch, Content, Head, LogSegment
 from golemp2p_sim.toy_messages import describe as describe_invocation
 from golemp2p_sim.toy_messages import size_of
 from golemp2p_sim.toy_state import Entry, make_entry
@@ -89,6 +90,12 @@ class HashNotary:
 
     def is_branch_signed(self, branch: Branch) -> bool:
         return branch.operator == OPERATOR
+
+
+def propose(replica: Replica, author: bytes, log: Key, entry: Entry) -> None:
+    """Queue ``entry`` at the end of ``log``; the replica, which ``author`` holds, must be serving."""
+    head = replica.head(log) or EMPTY_LOG
+    replica.append([make_segment(author, log, replica.term, head, entry)])
 
 
 @lru_cache(maxsize=DECODED_MAX)
