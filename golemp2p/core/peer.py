@@ -380,7 +380,7 @@ class Peer:
     def _done(self, now_ns: int) -> list[Effect]:
         if self._changed:
             self._tell_planner(now_ns)
-            serving = (shard for shard in self.shards.held() if self.shards.is_serving(shard))  # looked at when all are to be put
+            serving = (shard for shard in self.shards.held() if self.shards.is_serving(shard))  # asked when all are due
             self._announcements.mesh_has(self.membership.members.present_count, serving)
         self._out += self._book.written(self._others, now_ns)
         self.shards.settle(now_ns)
