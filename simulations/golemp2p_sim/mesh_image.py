@@ -25,13 +25,14 @@ class MeshWrite:
 
 
 class MeshImage:
-    """``shards[i]`` is another object once the replica was forgotten: whoever looks at the one before sees it as it was.
-    ``rotten``: something was damaged and is not known to be whole again."""
+    """``shards[i]`` is another object once the replica was forgotten: whoever looks at the one before, one of its ``lives[i]``, sees
+    it as it was. ``rotten``: something was damaged and is not known to be whole again."""
 
-    __slots__ = ("known", "rotten", "shards")
+    __slots__ = ("known", "lives", "rotten", "shards")
 
     def __init__(self) -> None:
         self.shards: dict[int, ReplicaDurable] = {}
+        self.lives: dict[int, list[ReplicaDurable]] = {}
         self.known: tuple[NodeRecord, ...] = ()
         self.rotten = False
 
@@ -42,6 +43,7 @@ class MeshImage:
     def apply(self, write: MeshWrite) -> None:
         for part in write.replicas:
             if part.is_forgotten:
+                self.lives.setdefault(part.shard, []).append(self.of(part.shard))
                 self.shards[part.shard] = ReplicaDurable(part.record)
             else:
                 self.of(part.shard).apply(part)
@@ -54,6 +56,10 @@ class MeshImage:
         if durable is None:
             durable = self.shards[shard] = ReplicaDurable()
         return durable
+
+    def ended(self, shard: int) -> int:
+        """How many lives of a replica are over: the number of the one that is on disk."""
+        return len(self.lives.get(shard, ()))
 
     def tear(self, write: Any, dice: Random) -> None:
         """Nothing of it is there."""
@@ -71,21 +77,26 @@ class MeshImage:
 
 
 class Present:
-    """A replica on disk as it is when somebody looks: of one that is taken in while nothing of it, or its forgetting, is durable."""
+    """A replica on disk as it is when somebody looks, or was when it was forgotten. ``life``: how often it is forgotten before; that
+    may not be durable yet, and a disk that finishes several writes at once may have passed the life when somebody looks."""
 
-    __slots__ = ("_image", "_shard")
+    __slots__ = ("_image", "_life", "_shard")
 
-    def __init__(self, image: MeshImage, shard: int) -> None:
-        self._image, self._shard = image, shard
+    def __init__(self, image: MeshImage, shard: int, life: int) -> None:
+        self._image, self._shard, self._life = image, shard, life
+
+    def _durable(self) -> ReplicaDurable:
+        ended = self._image.lives.get(self._shard, ())
+        return ended[self._life] if self._life < len(ended) else self._image.of(self._shard)
 
     @property
     def record(self) -> ReplicaRecord:
-        return self._image.of(self._shard).record
+        return self._durable().record
 
     @property
     def base(self) -> Base:
-        return self._image.of(self._shard).base
+        return self._durable().base
 
     @property
     def entries(self) -> list[Entry]:
-        return self._image.of(self._shard).entries
+        return self._durable().entries

@@ -92,7 +92,7 @@ class MeshNode:
         self._behind: dict[bytes, list[Any]] = {}
         self._behind_write: dict[bytes, list[Any]] = {}
         self._forgot: list[Any] = []
-        self._forgetting: dict[int, int] = {}  # shard -> token of the peer
+        self._lives: dict[int, int] = {}  # shard -> how many lives its replica has ended, the last perhaps not on the disk yet
         self._look_ns = 0
 
     # -- SimulatedNode --------------------------------------------------------------------------------------------------------
@@ -158,8 +158,6 @@ class MeshNode:
     def on_persisted(self, token: int, now_ns: int) -> Effects:
         for part in self._tokens.pop(token):
             shard = self._rebuilding.pop(part, None)
-            if self._forgetting:
-                self._forgetting = {of: token for of, token in self._forgetting.items() if token != part}
             self._carry_out(self._peer.persisted(part, now_ns), now_ns)
             copy = self._copies.get(shard) if shard is not None else None
             if copy is not None and copy.installing == part and shard in self._peer.shards:  # it has not started over since
@@ -330,7 +328,7 @@ class MeshNode:
         if copy is None:
             return
         if effect.write.is_forgotten:
-            self._forgetting[shard] = effect.token
+            self._lives[shard] = self._lives.get(shard, self._image.ended(shard)) + 1
             self._forgot += self._witness.forgot(shard, effect.write)
         self._seen += self._witness.written(copy, effect.write)
         for send in effect.then:
@@ -338,8 +336,10 @@ class MeshNode:
                 self._witness_promise(send, self._behind_write)
 
     def _durable_of(self, shard: int) -> Stored:
-        durable = self._image.shards.get(shard)
-        return Present(self._image, shard) if durable is None or shard in self._forgetting else durable
+        image = self._image
+        durable, ended = image.shards.get(shard), image.ended(shard)
+        life = self._lives.get(shard, ended)
+        return Present(image, shard, life) if durable is None or life != ended else durable
 
     def _witness_promise(self, send: Send, behind: dict[bytes, list[Any]]) -> None:
         """One that its group has just removed promises nothing any more."""
