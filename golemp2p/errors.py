@@ -25,6 +25,7 @@
     │   ├── StorageFailed        the disk refused (StorageFull: for lack of space)
     │   ├── Overloaded           queue or worker table is full
     │   ├── Draining             this node is shutting down
+    │   ├── Moved                another node is to be asked: this one does not lead the shard, or not any more
     │   ├── DeadlineExceeded     no answer in time; whether the peer did what it was asked is unknown
     │   ├── Unreachable          no connection to the peer, and none to be had now
     │   │   ├── ConnectionLost   it broke under us: reset, cut, silent, or given up by the peer
@@ -226,6 +227,13 @@ class Overloaded(WorldError):
 
 class Draining(WorldError):
     code = "draining"
+
+
+class Moved(WorldError):
+    """This node does not lead the shard, or not any more. Whether what it had begun takes effect is unknown; with the same idempotency
+    key it may be asked for again."""
+
+    code = "moved"
 
 
 class DeadlineExceeded(WorldError):

@@ -21,13 +21,13 @@ from golemp2p.core.placement import Place, ranked
 from golemp2p.core.planner import Planner, ShardView
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import FRESH, ReplicaDurable
-from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.core.replica_state import Role
 from golemp2p.core.seats import has_stale, next_seats
 from golemp2p.core.succession import Succession
 from golemp2p.errors import InvalidState
 from golemp2p.model.membership import Member as NodeMember
 from golemp2p.model.messages_shard import Append, AskPrimary, Offer, Resigned, ShardMessage
+from golemp2p.model.replica_write import ReplicaRecord
 from golemp2p.model.replication import BLANK, Configuration, Member
 
 

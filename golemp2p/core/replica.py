@@ -30,7 +30,6 @@ from golemp2p.core.forced_recovery import recover_by_force
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.core.replica_source import Source
@@ -54,6 +53,7 @@ from golemp2p.model.messages_shard import (
     TakeOver,
     Voted,
 )
+from golemp2p.model.replica_write import ReplicaRecord
 from golemp2p.model.replication import BLANK_BASE, Branch, Configuration, Deletion, Entry, Head, LogSegment, Member, NoOp
 
 DEFAULT_RULES = Rules()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from golemp2p.core.replica_effects import ReadSegments, ReplicaRecord, ReplicaWrite
+from golemp2p.core.replica_effects import ReadSegments
 from golemp2p.model.ids import Key
+from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
 from golemp2p.model.replication import BLANK_BASE, Base, Deletion, Entry, Head, LogSegment, Member, base_at_birth
 
 FRESH = ReplicaRecord(0, None, 0, (0, 0))

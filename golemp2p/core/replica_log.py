@@ -138,7 +138,8 @@ class ReplicaLog:
         picked = self.entries[start : start + entries_max]
         held = 0
         for count, entry in enumerate(picked):
-            held += len(entry.content.data) if entry.content.__class__ is LogSegment else 0
+            if entry.content.__class__ is LogSegment:
+                held += len(entry.content.data) + len(entry.content.description)
             if held > bytes_max and count:
                 return tuple(picked[:count])
         return tuple(picked)

@@ -16,11 +16,12 @@ from golemp2p.core.configuration import is_quorum
 from golemp2p.core.effects import Effect, Notice, Persist, Send
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import Committed, ReplicaRecord, ReplicaWrite
+from golemp2p.core.replica_effects import Committed
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.model.ids import Key
 from golemp2p.model.messages_shard import Body, ShardMessage
+from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
 from golemp2p.model.replication import Base, Configuration, Head, Member
 
 if TYPE_CHECKING:

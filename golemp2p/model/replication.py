@@ -21,6 +21,8 @@ from golemp2p.model.light import light_dataclass
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
 BRANCH_BYTES = 16
+DESCRIPTION_BYTES_MAX = 192 << 10
+"""Arguments and environment of a worker, at most 128 KiB, are in its log's description."""
 MAIN_BRANCH = bytes(BRANCH_BYTES)
 """The history that a mesh is born with."""
 MILESTONES_MAX = 32
@@ -76,7 +78,11 @@ EMPTY_LOG = Head(1, NO_HASH)
 @light_dataclass(frozen=True, slots=True)
 class LogSegment:
     """Signed bytes of a log (``wire.segment``) with the facts of their header. ``first`` .. ``first + count - 1`` are the
-    indexes of its entries; ``hash`` is the segment's own."""
+    indexes of its entries; ``hash`` is the segment's own.
+
+    ``description``: what the primary that wrote it says of the whole log as of this segment (``wire.description``), so that followers
+    can list it and know its open work without reading it. Nothing signs it, and it is empty where a segment was fetched from somebody
+    else: then the log itself is to be read."""
 
     log: Key
     term: int
@@ -86,6 +92,7 @@ class LogSegment:
     author: bytes
     hash: bytes
     data: bytes
+    description: bytes = b""
 
 
 @light_dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
     member    public key and store id, 48 bytes           configuration   [voters, learners, incoming]
     segment   its signed bytes (``wire.segment``)         content         [kind, fields]
-    entry     [term, author, content, signature, hash]    position and previous hash follow from the append it is in
+    entry     [term, author, content, signature, hash, description]    position and previous hash follow from the append it is in
     milestone every field of an entry                     an election or a configuration, to prove who won a term
 
 What a segment claims about itself is read from its bytes; that they are signed is for the core to ask (``wire.notary``).
@@ -10,6 +10,7 @@ What a segment claims about itself is read from its bytes; that they are signed 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from golemp2p.errors import DataDamaged
@@ -30,7 +31,7 @@ HEADS_MAX = 4096
 MEMBERS_MAX = 16
 """Of each kind in a configuration: five voters, eight learners, and some to spare."""
 
-MESSAGE_BYTES_MAX = (4 << 20) + SEGMENT_BYTES_MAX + (1 << 20)
+MESSAGE_BYTES_MAX = (4 << 20) + SEGMENT_BYTES_MAX + r.DESCRIPTION_BYTES_MAX + (1 << 20)
 """What an append aims at, the segment that passes the aim, and what the entries and the milestones add (each is below 10 KiB)."""
 
 _DEPTH_MAX = 12
@@ -102,24 +103,45 @@ CONTENT = s.union(
     ),
 )
 
-_ENTRIES = s.array(s.row(s.natural(NUMBER_MAX, 1), _PUBLIC_KEY, CONTENT, _NO_SIGNATURE_OR_SIGNATURE, _HASH), ENTRIES_MAX)
+_ENTRIES = s.array(
+    s.row(
+        s.natural(NUMBER_MAX, 1),
+        _PUBLIC_KEY,
+        CONTENT,
+        _NO_SIGNATURE_OR_SIGNATURE,
+        _HASH,
+        s.short_bytes(r.DESCRIPTION_BYTES_MAX),
+    ),
+    ENTRIES_MAX,
+)
 _APPEND_PARTS = s.row(_NUMBER, _NUMBER, _HASH, _ENTRIES, _NUMBER, _MILESTONES)
 
 
 def _append_parts(append: msg.Append) -> tuple[Any, ...]:
     expected = append.previous_position + 1
     assert [entry.position for entry in append.entries] == list(range(expected, expected + len(append.entries))), "no gaps"
-    rows = tuple((e.term, e.author, e.content, e.signature, e.hash) for e in append.entries)
+    rows = tuple((e.term, e.author, e.content, e.signature, e.hash, _description(e.content)) for e in append.entries)
     return append.previous_position, append.previous_term, append.previous_hash, rows, append.commit, append.milestones
 
 
 def _append_of(parts: tuple[Any, ...]) -> msg.Append:
     position, term, last_hash, rows, commit, milestones = parts
     entries: list[r.Entry] = []
-    for at, (entry_term, author, content, signature, entry_hash) in enumerate(rows, position + 1):
+    for at, (entry_term, author, content, signature, entry_hash, description) in enumerate(rows, position + 1):
         previous_hash = entries[-1].hash if entries else last_hash
-        entries.append(r.Entry(at, entry_term, previous_hash, author, content, signature, entry_hash))
+        described = _described(content, description) if description else content
+        entries.append(r.Entry(at, entry_term, previous_hash, author, described, signature, entry_hash))
     return msg.Append(position, term, last_hash, tuple(entries), commit, milestones)
+
+
+def _description(content: r.Content) -> bytes:
+    return content.description if content.__class__ is r.LogSegment else b""
+
+
+def _described(content: r.Content, description: bytes) -> r.LogSegment:
+    if content.__class__ is not r.LogSegment:
+        raise DataDamaged("shard message", "a description of what is no segment")
+    return replace(content, description=description)
 
 
 _MANIFEST_HEADS = s.array(s.row(_KEY, _HEAD), HEADS_MAX)

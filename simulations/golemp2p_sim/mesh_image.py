@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import ReplicaRecord, ReplicaWrite
 from golemp2p.model.light import light_dataclass
 from golemp2p.model.membership import NodeRecord
+from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
 from golemp2p.model.replication import Base, Entry
 from golemp2p_sim.rot import rot_entry
 

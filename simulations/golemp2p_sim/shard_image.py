@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import ReplicaWrite
+from golemp2p.model.replica_write import ReplicaWrite
 from golemp2p.model.replication import NO_HASH, Base, Configuration, Member
 from golemp2p_sim.rot import rot_entry
 

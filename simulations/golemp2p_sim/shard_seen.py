@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from golemp2p.core.replica_durable import FRESH
-from golemp2p.core.replica_effects import ReplicaRecord
+from golemp2p.model.replica_write import ReplicaRecord
 from golemp2p.model.replication import Base, Configuration, Entry, Member
 
 

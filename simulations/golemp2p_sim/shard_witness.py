@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 from golemp2p.core.effects import Send
 from golemp2p.core.replica import Replica
-from golemp2p.core.replica_effects import ReplicaRecord, ReplicaWrite
 from golemp2p.core.replica_log import ReplicaLog
 from golemp2p.core.replica_state import Role
 from golemp2p.model.messages_shard import Appended, RequestVote, ShardMessage
 from golemp2p.model.messages_shard import Voted as VoteBody
+from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
 from golemp2p.model.replication import Configuration, Entry, Member
 from golemp2p_sim.node import Ballot
 from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Doubted, Forgot, Kept, Serving, Settled, Stored, Voted

@@ -5,7 +5,7 @@ record-outlives-removal   term, vote and high-water mark are kept, and found aga
 
 from __future__ import annotations
 
-from golemp2p.core.replica_effects import ReplicaRecord
+from golemp2p.model.replica_write import ReplicaRecord
 from golemp2p.model.replication import Member
 from golemp2p_sim.checkers import End
 from golemp2p_sim.shard_seen import Born, Forgot

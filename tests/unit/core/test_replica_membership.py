@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from replica_world import World, founded
 
-from golemp2p.core.replica_effects import ReplicaRecord
 from golemp2p.model.messages_shard import Append, Appended, ShardMessage, TakeOver
+from golemp2p.model.replica_write import ReplicaRecord
 from golemp2p.model.replication import Configuration
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from golemp2p.core.replica_durable import FRESH
-from golemp2p.core.replica_effects import ReplicaRecord, ReplicaWrite
+from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
 from golemp2p.model.replication import MAIN_BRANCH, NO_HASH, Base, Configuration, Member
 from golemp2p_sim.mesh_image import MeshImage, MeshWrite, Present
 

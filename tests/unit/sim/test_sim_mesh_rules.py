@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from golemp2p.core.effects import Persist
-from golemp2p.core.replica_effects import Installed, ReplicaRecord, ReplicaWrite
+from golemp2p.core.replica_effects import Installed
+from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
 from golemp2p.model.replication import BLANK_BASE
 from golemp2p_sim.mesh import Mesh
 from golemp2p_sim.run import Run, run_case

@@ -9,7 +9,7 @@ import pytest
 from sim_helpers import Court
 
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.core.replica_effects import ReplicaRecord
+from golemp2p.model.replica_write import ReplicaRecord
 from golemp2p.model.replication import Base, Configuration, Election, Entry, Member, NoOp
 from golemp2p_sim.checkers.logs import Logs
 from golemp2p_sim.checkers.memory import Memory

@@ -75,7 +75,10 @@ def appends(draw: st.DrawFn) -> msg.Append:
     first_hash = last_hash
     entries = []
     for at in range(position + 1, position + 1 + draw(st.integers(0, 4))):
-        entry = r.Entry(at, draw(st.integers(1, 9)), last_hash, draw(hashes), draw(contents), draw(signatures), draw(hashes))
+        content = draw(contents)
+        if isinstance(content, r.LogSegment):
+            content = replace(content, description=draw(st.binary(max_size=9)))
+        entry = r.Entry(at, draw(st.integers(1, 9)), last_hash, draw(hashes), content, draw(signatures), draw(hashes))
         last_hash = entry.hash
         entries.append(entry)
     return msg.Append(position, draw(number), first_hash, tuple(entries), draw(number), draw(milestones))
