@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from golemp2p.core.replica_durable import FRESH
+from golemp2p.drivers.waiters import Waiter
 from golemp2p.model.ids import NodeId
-from golemp2p.ports import Clock, RandomBytes, Storage
-from golemp2p.wire.certificate import MESH_KEY_BYTES, Genesis, birth_certificate, found_mesh, load_genesis
+from golemp2p.model.replica_write import ReplicaWrite
+from golemp2p.model.replication import Member, base_at_birth
+from golemp2p.ports import Batch, Clock, RandomBytes, Storage
+from golemp2p.wire.certificate import MESH_KEY_BYTES, Genesis, found_mesh, load_genesis
 from golemp2p.wire.identity import Signer
 
 GENESIS = "genesis"
@@ -38,10 +42,6 @@ class MeshState:
         """Names the mesh without telling its key."""
         return f"mesh:{self.genesis.mesh_id.hex()}"
 
-    def certify(self, shard: int, term: int) -> bytes:
-        """This node's election, as the only voter."""
-        return birth_certificate(self.signer, self.genesis, shard=shard, store_id=self.store_id, term=term).encoded()
-
 
 async def find_or_found_mesh(
     storage: Storage, signer: Signer, store_id: bytes, *, shards_count: int, clock: Clock, random_bytes: RandomBytes
@@ -51,7 +51,20 @@ async def find_or_found_mesh(
     if recorded is None:
         mesh_key = random_bytes(MESH_KEY_BYTES)
         genesis = found_mesh(signer, mesh_key=mesh_key, shards_count=shards_count, created_ns=clock.wall_ns())
+        await _write_births(storage, Member(signer.public_key, store_id), shards_count)
         await storage.put_meta(GENESIS, genesis.encoded())
     else:
         genesis = load_genesis(recorded)
     return MeshState(genesis, signer, store_id)
+
+
+async def _write_births(storage: Storage, founder: Member, shards_count: int) -> None:
+    """Configuration zero of every shard is the founder alone (S0). Durable before the genesis record: a node without one that has shards
+    did not finish founding, and founds anew."""
+    base = base_at_birth(founder)
+    waiter = Waiter()
+    storage.submit(
+        Batch(replicas=[ReplicaWrite(shard, FRESH, base=base) for shard in range(shards_count)]),
+        lambda error: waiter.settle(None, error),
+    )
+    await waiter.wait()
