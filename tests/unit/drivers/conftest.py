@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from golemp2p.drivers.service import LocalClient, open_service
-from golemp2p.drivers.settings import ServiceSettings
+from golemp2p.drivers.opening import World, open_service
+from golemp2p.drivers.service import LocalClient
+from golemp2p.drivers.settings import MeshSettings, ServiceSettings
 from golemp2p.storage.memory import MemoryStorage
 from golemp2p.testing.guests import ScriptedGuests
+from golemp2p.testing.streams import MemoryStreams
 from golemp2p.wire.identity import SigningKey
 
 
@@ -33,6 +35,9 @@ class Machine:
         self.guests = guests
         self._storage: MemoryStorage | None = None
         self.settings = settings
+        self.streams = MemoryStreams()
+        self.key = SigningKey(b"k" * 32)
+        self.mesh_settings = MeshSettings()
         self._path = path
         self._counter = 0
 
@@ -45,17 +50,17 @@ class Machine:
 
     @asynccontextmanager
     async def node(self) -> AsyncIterator[LocalClient]:
-        async with open_service(
+        world = World(
             storage=self.storage,
             guests=self.guests,
-            signer=SigningKey(b"k" * 32),
-            store_id=b"s" * 16,
-            settings=self.settings,
-            files_dir=self._path / "files",
-            scratch_dir=self._path,
+            streams=self.streams,
             clock=TrioClock(),
             random_bytes=self._random,
-            version="test",
+            files_dir=self._path / "files",
+            scratch_dir=self._path,
+        )
+        async with open_service(
+            world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test"
         ) as client:
             yield client
 
