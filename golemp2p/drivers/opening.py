@@ -39,6 +39,9 @@ from golemp2p.wire.notary import ShardNotary
 STOP_DEADLINE_S = 5.0
 """How long leaving the service may take once nobody waits for it any more."""
 
+SETTLE_S = 10.0
+"""How long a start may wait for the shards that this node has alone; what is asked of it before that waits as well."""
+
 ENTRIES_MAX = 1_024
 """Entries of one shard that a node keeps in memory for followers that lag; who lags further behind is given whole logs."""
 
@@ -122,6 +125,9 @@ async def open_service(
         spawn(peers.run, mesh_settings.contacts)
         spawn(workers.run_sweeper)
         spawn(timers.run, workers.wake)
+        with trio.move_on_after(SETTLE_S):
+            await peers.settled.wait()
+        await components.start()
         try:
             yield client
         finally:

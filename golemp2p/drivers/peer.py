@@ -50,6 +50,9 @@ KEPT_MAX = 64
 SEGMENTS_BYTES_MAX = 2 << 20
 """Of one answer to a replica that catches up."""
 
+ROUNDING_NS = 1_000
+"""Seconds of trio's clock are floats: a deadline may be met a little early."""
+
 Serve = Callable[[Asked], Awaitable[bytes]]
 
 
@@ -92,6 +95,9 @@ class PeerDriver:
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
         self._nap = trio.CancelScope()
         self._has_started = False
+        self._alone: set[int] = set()  # shards of which this node is the only voter, and which it does not serve yet
+        self.settled = trio.Event()
+        """Every shard of which this node is the only voter is ready: a mesh of one node works."""
         self.drained = trio.Event()
         """This node has left the mesh."""
         self.expelled = trio.Event()
@@ -115,7 +121,12 @@ class PeerDriver:
                 network.learn(key, addresses)
         self._has_started = True
         keys = [key for key in dict.fromkeys((*known, *(key for key, _ in contacts))) if key != self.own]
-        self.carry_out(self.peer.start(self.now_ns(), known=keys))
+        effects = self.peer.start(self.now_ns(), known=keys)
+        shards = self.peer.shards
+        self._alone = {shard for shard in shards.held() if shards.voters(shard) == (self.own,)}
+        self.carry_out(effects)
+        if not self._alone:
+            self.settled.set()
         await self._keep_time()
 
     async def _keep_time(self) -> None:
@@ -123,7 +134,10 @@ class PeerDriver:
             due_ns = self.peer.next_due_ns()
             with trio.CancelScope(deadline=math.inf if due_ns is None else due_ns / 1e9) as self._nap:
                 await trio.sleep_forever()
-            self.carry_out(self.peer.on_time(self.now_ns()))
+            now_ns, due_ns = self.now_ns(), self.peer.next_due_ns()
+            if due_ns is not None and due_ns - now_ns < ROUNDING_NS:
+                now_ns = max(now_ns, due_ns)
+            self.carry_out(self.peer.on_time(now_ns))
             await trio.lowlevel.checkpoint()
 
     async def _remembered(self) -> list[NodeRecord]:
@@ -299,6 +313,10 @@ class PeerDriver:
             del self._starting[shard]
             self._ready[shard] = term
             self._tenant().started(shard, term)
+            if shard in self._alone:
+                self._alone.discard(shard)
+                if not self._alone:
+                    self.settled.set()
 
     def _stalled(self, shard: int, error: WorldError) -> None:
         self._tenant().stalled(shard, error)
