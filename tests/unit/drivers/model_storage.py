@@ -10,19 +10,28 @@ from golemp2p.ports import LogHead, StoredReplica, StoredSegment
 from golemp2p.wire.description import decode_description
 from types import SimpleNamespace
 
+class Faults:
+    def __init__(self, again): self.held=False; self.failing=deque(); self.again=again
+    def hold(self): self.held=True
+    def release(self): self.held=False; self.again()
+    def fail_next(self,*errors): self.failing.extend(errors)
+
 class MemoryStorage:
     def __init__(self):
         self.d={}; self.h={}; self.blobs={}; self.meta={}; self.q=deque(); self.token=trio.lowlevel.current_trio_token(); self.sched=False
-        self.faults=SimpleNamespace(held=False, failing=deque())
+        self.faults=Faults(self._schedule)
         self.crashed=False
     def crash(self):
         n=MemoryStorage(); n.d,n.h,n.blobs,n.meta=self.d,self.h,self.blobs,self.meta
         self.crashed=True; self.d={k:v.copy() for k,v in self.d.items()}; self.h=dict(self.h); self.q.clear(); return n
     def submit(self,batch,done):
         self.q.append((batch,done))
-        if not self.sched: self.sched=True; self.token.run_sync_soon(self._commit)
+        self._schedule()
+    def _schedule(self):
+        if self.q and not self.sched and not self.faults.held: self.sched=True; self.token.run_sync_soon(self._commit)
     def _commit(self):
         self.sched=False
+        if self.faults.held: return
         g,self.q=self.q,deque()
         out=[]
         for b,done in g:
