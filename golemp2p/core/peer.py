@@ -7,9 +7,10 @@
                              Forward     ──> Requested, if this node serves the shard, else NotPrimary
 
 Calls return effects, in order: those of ``core.effects``, ``core.replica_effects``, ``core.peer_effects``, and ``MemberChanged``,
-``LonelyChanged``, ``Removed``, ``Expelled``, ``Answered``, ``GaveUp``, ``Dial``, ``NodesFound`` and ``RecordsFound`` of the parts. A driver
-hands over the writes and messages of a list before it calls again because of its other effects: else writes of one replica change
-places. Tokens of ``Persist`` are this node's own. What is sent to this node itself is turned round here. Idle shards have no timer.
+``LonelyChanged``, ``Removed``, ``Expelled``, ``Answered``, ``GaveUp``, ``Dial``, ``NodesFound`` and ``RecordsFound`` of the parts. A
+driver hands over the writes and messages of a list before it calls again because of its other effects: else writes of one replica
+change places. Tokens of ``Persist`` are this node's own. What is sent to this node itself is turned round here. Idle shards have no
+timer.
 
 Replicas come and go: a shard of which this node hears from a primary is held from then on, blank at first; one whose group has
 removed this node is forgotten but for its record (S9).

@@ -1,9 +1,9 @@
 """Which mesh this node belongs to.
 
-    storage knows a mesh   no invite, or one to the same    go on
-                           an invite to another             refused: one data directory, one mesh
-    storage knows none     an invite                        join it: nothing is founded
-                           no invite                        found one (S0)
+storage knows a mesh   no invite, or one to the same    go on
+                       an invite to another             refused: one data directory, one mesh
+storage knows none     an invite                        join it: nothing is founded
+                       no invite                        found one (S0)
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ async def find_or_found_mesh(
             raise OtherMesh(_refusal(genesis, join.genesis))
         return MeshState(genesis, signer, store_id, await _contacts(storage, join, signer.public_key))
     if join is not None:
-        contacts = await _contacts(storage, join, signer.public_key)  # first: with the genesis record alone it would find nobody
+        contacts = await _contacts(
+            storage, join, signer.public_key
+        )  # first: with the genesis record alone it would find nobody
         await storage.put_meta(GENESIS, join.genesis.encoded())
         return MeshState(join.genesis, signer, store_id, contacts)
     mesh_key = random_bytes(MESH_KEY_BYTES)

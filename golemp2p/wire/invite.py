@@ -106,7 +106,9 @@ def _data_of(digits: str) -> bytes:
 
 def _whole_body(data: bytes) -> bytes:
     if data[:1] and data[0] != FORMAT:
-        raise MalformedInvite(f"the invite has format {data[0]}, this release reads format {FORMAT}: use the mesh's own release")
+        raise MalformedInvite(
+            f"the invite has format {data[0]}, this release reads format {FORMAT}: use the mesh's own release"
+        )
     length = int.from_bytes(data[1:3], "big")
     body = data[_HEAD_BYTES:]
     if len(data) < _HEAD_BYTES or len(body) < length:
@@ -139,9 +141,7 @@ def _checked(contacts: Sequence[tuple[bytes, tuple[str, ...]]], what: str) -> tu
 def is_address(text: str) -> bool:
     """Whether this is ``host:port`` or ``[IPv6]:port``, as records and invites may hold it."""
     return (
-        len(text) <= ADDRESS_BYTES_MAX
-        and _ADDRESS.fullmatch(text) is not None
-        and 1 <= int(text.rpartition(":")[2]) <= 65_535
+        len(text) <= ADDRESS_BYTES_MAX and _ADDRESS.fullmatch(text) is not None and 1 <= int(text.rpartition(":")[2]) <= 65_535
     )
 
 
