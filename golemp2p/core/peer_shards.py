@@ -28,7 +28,7 @@ from golemp2p.errors import InvalidState
 from golemp2p.model.membership import Member as NodeMember
 from golemp2p.model.messages_shard import Append, AskPrimary, Offer, Resigned, ShardMessage
 from golemp2p.model.replica_write import ReplicaRecord
-from golemp2p.model.replication import BLANK, Configuration, Member
+from golemp2p.model.replication import BLANK, Branch, Configuration, Member
 
 
 class PeerShards:
@@ -260,6 +260,13 @@ class PeerShards:
         if replica is not None and replica.is_serving and successor not in self._suspected:
             with suppress(InvalidState):  # as above
                 self._drive(shard, replica.hand_over(successor, now_ns), now_ns)
+
+    def recover_by_force(self, shard: int, order: Branch, now_ns: int) -> None:
+        """Raises ``InvalidState``, also for a shard that this node does not hold."""
+        replica = self._replicas.get(shard)
+        if replica is None:
+            raise InvalidState(f"this node holds no replica of shard {shard}")
+        self._drive(shard, replica.recover_by_force(order, now_ns), now_ns)
 
     # -- time
 

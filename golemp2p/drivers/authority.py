@@ -24,7 +24,7 @@ class MeshAuthority:
         return is_record_genuine(record, self._genesis.mesh_id)
 
     def ordered(self, removal: Removal) -> bool:
-        return is_removal_genuine(removal, self._genesis.mesh_id, self._genesis.founder)
+        return is_removal_genuine(removal, self._genesis.mesh_id, self._genesis.operator)
 
     def is_genuine(self, record: DhtRecord) -> bool:
         match record:

@@ -34,6 +34,7 @@ from golemp2p.mesh.streams import Streams
 from golemp2p.model.membership import NodeRecord
 from golemp2p.ports import Clock, Guests, RandomBytes, Storage
 from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.invite import Invite
 from golemp2p.wire.notary import ShardNotary
 
 STOP_DEADLINE_S = 5.0
@@ -69,12 +70,13 @@ async def open_service(
     settings: ServiceSettings,
     mesh_settings: MeshSettings,
     version: str,
+    join: Invite | None = None,
 ) -> AsyncIterator[LocalClient]:
     """Start everything a node does except listening for HTTP. On leaving, executions are stopped and the logs flushed; call
     ``LocalClient.drain`` before for a soft landing."""
     storage = world.storage
     mesh = await find_or_found_mesh(
-        storage, signer, store_id, shards_count=settings.shards_count, clock=world.clock, random_bytes=world.random_bytes
+        storage, signer, store_id, shards_count=settings.shards_count, clock=world.clock, random_bytes=world.random_bytes, join=join
     )
     async with trio.open_nursery() as nursery:
         spawn = nursery.start_soon
@@ -122,7 +124,7 @@ async def open_service(
         peers.attach(network, shards, {})
         bound = await nursery.start(network.run, mesh_settings.listen)
         _tell_addresses(peers, mesh_settings, bound)
-        spawn(peers.run, mesh_settings.contacts)
+        spawn(peers.run, mesh.contacts)
         spawn(workers.run_sweeper)
         spawn(timers.run, workers.wake)
         with trio.move_on_after(SETTLE_S):
@@ -149,7 +151,7 @@ async def _peer(world: World, mesh: MeshState, signer: SigningKey, settings: Mes
         for shard, held in (await world.storage.replicas()).items()
     }  # fmt: skip
     authority = MeshAuthority(signer, mesh.genesis)
-    mesh_id, operator = mesh.genesis.mesh_id, mesh.genesis.founder
+    mesh_id, operator = mesh.genesis.mesh_id, mesh.genesis.operator
     return Peer(
         record,
         durable,

@@ -48,11 +48,10 @@ class ServiceSettings:
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
     """How a node meets the others. ``listen``: addresses (port 0: any free one), none for a node that only dials; ``advertise``: what it
-    tells others, its own where it listens if empty; ``contacts``: (public key, addresses) of nodes that let it in; ``weight``: its
+    tells others, its own where it listens if empty; ``weight``: its
     capacity relative to the others'; ``domain``: what fails together with it, "" for itself alone."""
 
     listen: tuple[str, ...] = ()
     advertise: tuple[str, ...] = ()
-    contacts: tuple[tuple[bytes, tuple[str, ...]], ...] = ()
     weight: int = 100
     domain: str = ""
