@@ -113,6 +113,7 @@ async def open_service(
             clock=world.clock,
             random_bytes=world.random_bytes,
             mesh=mesh,
+            peers=peers,
             shards=shards,
             components=components,
             workers=workers,

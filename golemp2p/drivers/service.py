@@ -21,6 +21,7 @@ from golemp2p.drivers.components import Components, LoadedComponent
 from golemp2p.drivers.listing import matches
 from golemp2p.drivers.mesh_state import MeshState
 from golemp2p.drivers.oplog import read_range
+from golemp2p.drivers.peer import PeerDriver
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import Shards
 from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of
@@ -61,6 +62,7 @@ class LocalClient:
         clock: Clock,
         random_bytes: RandomBytes,
         mesh: MeshState,
+        peers: PeerDriver,
         shards: Shards,
         components: Components,
         workers: Workers,
@@ -73,6 +75,7 @@ class LocalClient:
         self._clock = clock
         self._random_bytes = random_bytes
         self._mesh = mesh
+        self.peers = peers
         self._shards = shards
         self._components = components
         self._workers = workers

@@ -16,6 +16,7 @@ from model_storage import MemoryStorage
 from golemp2p.testing.guests import ScriptedGuests
 from golemp2p.testing.streams import MemoryStreams
 from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.invite import Invite
 
 
 class TrioClock:
@@ -38,6 +39,7 @@ class Machine:
         self.streams = MemoryStreams()
         self.key = SigningKey(b"k" * 32)
         self.mesh_settings = MeshSettings()
+        self.join: Invite | None = None
         self._path = path
         self._counter = 0
 
@@ -60,7 +62,7 @@ class Machine:
             scratch_dir=self._path,
         )
         async with open_service(
-            world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test"
+            world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test", join=self.join
         ) as client:
             yield client
 
