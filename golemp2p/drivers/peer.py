@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import trio
 
-from golemp2p.core.beliefs import Expelled, LonelyChanged, MemberChanged
+from golemp2p.core.beliefs import Expelled, LonelyChanged, MemberChanged, Removed
 from golemp2p.core.dht import Dial
 from golemp2p.core.effects import Notice, Persist, Send
 from golemp2p.core.peer import Peer
@@ -30,7 +30,7 @@ from golemp2p.drivers.replica_writes import ReplicaWrites
 from golemp2p.errors import Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
 from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network
-from golemp2p.model.membership import NodeRecord, Status
+from golemp2p.model.membership import NodeRecord, Removal, Status
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
 from golemp2p.ports import Asked, Bulk, Storage
 from golemp2p.values import cbor
@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 KNOWN = "known-members"
 """Name of the remembered members among the storage's metadata: CBOR, an array of encoded node records."""
 
+REMOVALS = "removals"
+"""Likewise the operator's removals: CBOR, an array of [public key, signature]."""
+
 KNOWN_MAX = 256
 """So many members are remembered."""
 
@@ -49,6 +52,9 @@ KEPT_MAX = 64
 
 SEGMENTS_BYTES_MAX = 2 << 20
 """Of one answer to a replica that catches up."""
+
+STEP_ASIDE_TICK_S = 0.05
+"""Hand-overs that could not begin, or were not taken up, are tried again after this."""
 
 ROUNDING_NS = 1_000
 """Seconds of trio's clock are floats: a deadline may be met a little early."""
@@ -92,6 +98,7 @@ class PeerDriver:
         self.asks = Asks(peer, carry_out=self.carry_out, now_ns=self.now_ns, spawn=spawn)
         self._ready: dict[int, int] = {}  # shard -> term
         self._starting: dict[int, int] = {}
+        self._removals: dict[bytes, Removal] = {}
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
         self._nap = trio.CancelScope()
         self._has_started = False
@@ -121,13 +128,26 @@ class PeerDriver:
                 network.learn(key, addresses)
         self._has_started = True
         keys = [key for key in dict.fromkeys((*known, *(key for key, _ in contacts))) if key != self.own]
-        effects = self.peer.start(self.now_ns(), known=keys)
+        self._removals = {removal.subject: removal for removal in await self._removed()}
+        effects = self.peer.start(self.now_ns(), known=keys, removals=list(self._removals.values()))
         shards = self.peer.shards
         self._alone = {shard for shard in shards.held() if shards.voters(shard) == (self.own,)}
         self.carry_out(effects)
         if not self._alone:
             self.settled.set()
         await self._keep_time()
+
+    async def step_aside(self, timeout_s: float) -> None:
+        """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone.
+        Returns after ``timeout_s`` at the latest."""
+        with trio.move_on_after(timeout_s):
+            while self._has_successors():
+                self.carry_out(self.peer.step_aside(self.now_ns()))
+                await trio.sleep(STEP_ASIDE_TICK_S)
+
+    def _has_successors(self) -> bool:
+        shards = self.peer.shards
+        return any(not shards.is_suspected(other) for shard in self._ready for other in shards.others(shard))
 
     async def _keep_time(self) -> None:
         while True:
@@ -145,6 +165,10 @@ class PeerDriver:
         if data is None:
             return []
         return [decode_node_record(bytes(record)) for record in cbor.loads(data, what="known members")]
+
+    async def _removed(self) -> list[Removal]:
+        data = await self._storage.get_meta(REMOVALS)
+        return [] if data is None else [Removal(*pair) for pair in cbor.loads(data, what="removals")]
 
     def now_ns(self) -> int:
         return int(trio.current_time() * 1e9)
@@ -269,7 +293,11 @@ class PeerDriver:
                 self._running().learn(record.public_key, record.addresses)
                 self._send(Send(record.public_key, message))
             case MembersKnown(records):
-                self._spawn(self._remember, records)
+                self._spawn(self._remember, KNOWN, [encode_node_record(record) for record in records[:KNOWN_MAX]])
+            case Removed(removal):
+                if removal.subject not in self._removals:
+                    self._removals[removal.subject] = removal
+                    self._spawn(self._remember, REMOVALS, [[each.subject, each.signature] for each in self._removals.values()])
             case Notice():
                 self.notice(effect)
             case LonelyChanged(lonely):
@@ -358,12 +386,11 @@ class PeerDriver:
             told = {"peer": member.public_key.hex(), "status": member.status.name.lower()}
             logger.info("member_changed", extra=told)
 
-    async def _remember(self, records: Sequence[NodeRecord]) -> None:
-        data = cbor.dumps([encode_node_record(record) for record in records[:KNOWN_MAX]])
+    async def _remember(self, name: str, what: Sequence[Any]) -> None:
         try:
-            await self._storage.put_meta(KNOWN, data)
+            await self._storage.put_meta(name, cbor.dumps(what))
         except WorldError as error:
-            logger.warning("members_not_remembered", extra={"error": str(error)})
+            logger.warning("not_remembered", extra={"what": name, "error": str(error)})
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1

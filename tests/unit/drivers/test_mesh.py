@@ -34,3 +34,12 @@ async def test_a_mesh_finds_itself_again_after_all_nodes_stopped(machines, autoj
     for number in (2, 1):  # without the one that the invite names
         await mesh.start(number)
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in range(16)))
+
+
+async def test_a_node_that_stops_hands_its_shards_over_first(machines, autojump_clock):
+    mesh = machines(3)
+    await mesh.start_all()
+    led = mesh.clients[0].peers.ready_shards()
+    await mesh.clients[0].peers.step_aside(5.0)
+    assert not mesh.clients[0].peers.ready_shards()
+    await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in led), 0.5)
