@@ -13,7 +13,7 @@ from golemp2p.drivers.mesh_state import GENESIS
 from golemp2p.drivers.opening import World, open_service
 from golemp2p.drivers.service import LocalClient
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
-from model_storage import MemoryStorage
+from golemp2p.storage.memory import MemoryStorage
 from golemp2p.testing.guests import ScriptedGuests
 from golemp2p.testing.streams import MemoryStreams
 from golemp2p.wire.certificate import load_genesis
