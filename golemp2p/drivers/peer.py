@@ -26,11 +26,12 @@ from golemp2p.core.peer_effects import Drained, MembersKnown, Requested
 from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, StartServing, StopServing
 from golemp2p.core.requests import Answered, GaveUp
 from golemp2p.drivers.asks import Asks
+from golemp2p.drivers.removals import Removals
 from golemp2p.drivers.replica_writes import ReplicaWrites
 from golemp2p.errors import Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
 from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network
-from golemp2p.model.membership import NodeRecord, Removal, Status
+from golemp2p.model.membership import NodeRecord, Status
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
 from golemp2p.ports import Asked, Bulk, Storage
 from golemp2p.values import cbor
@@ -40,9 +41,6 @@ logger = logging.getLogger(__name__)
 
 KNOWN = "known-members"
 """Name of the remembered members among the storage's metadata: CBOR, an array of encoded node records."""
-
-REMOVALS = "removals"
-"""Likewise the operator's removals: CBOR, an array of [public key, signature]."""
 
 KNOWN_MAX = 256
 """So many members are remembered."""
@@ -98,7 +96,7 @@ class PeerDriver:
         self.asks = Asks(peer, carry_out=self.carry_out, now_ns=self.now_ns, spawn=spawn)
         self._ready: dict[int, int] = {}  # shard -> term
         self._starting: dict[int, int] = {}
-        self._removals: dict[bytes, Removal] = {}
+        self._removals = Removals(storage)
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
         self._nap = trio.CancelScope()
         self._has_started = False
@@ -128,8 +126,8 @@ class PeerDriver:
                 network.learn(key, addresses)
         self._has_started = True
         keys = [key for key in dict.fromkeys((*known, *(key for key, _ in contacts))) if key != self.own]
-        self._removals = {removal.subject: removal for removal in await self._removed()}
-        effects = self.peer.start(self.now_ns(), known=keys, removals=list(self._removals.values()))
+        removals = await self._removals.load()
+        effects = self.peer.start(self.now_ns(), known=keys, removals=removals)
         shards = self.peer.shards
         self._alone = {shard for shard in shards.held() if shards.voters(shard) == (self.own,)}
         self.carry_out(effects)
@@ -165,10 +163,6 @@ class PeerDriver:
         if data is None:
             return []
         return [decode_node_record(bytes(record)) for record in cbor.loads(data, what="known members")]
-
-    async def _removed(self) -> list[Removal]:
-        data = await self._storage.get_meta(REMOVALS)
-        return [] if data is None else [Removal(*pair) for pair in cbor.loads(data, what="removals")]
 
     def now_ns(self) -> int:
         return int(trio.current_time() * 1e9)
@@ -213,6 +207,32 @@ class PeerDriver:
 
     async def _serve_here(self, kind: int, payload: bytes) -> bytes:
         return await self._calls[kind](_OwnCall(self.own, payload))
+
+    def statistics(self) -> dict[str, float]:
+        """Metrics by name; names ending in ``_total`` are counters."""
+        network = self._running().statistics()
+        traffic = network.traffic
+        members = self.peer.membership.members
+        return {
+            "mesh_members": members.present_count,
+            "mesh_connections": network.connections,
+            "mesh_dials_total": network.dials,
+            "mesh_dials_failed_total": network.dials_failed,
+            "mesh_writes_total": traffic.writes,
+            "mesh_bytes_sent_total": traffic.bytes_sent,
+            "mesh_bytes_received_total": traffic.bytes_received,
+            "mesh_messages_sent_total": traffic.messages_sent,
+            "mesh_messages_received_total": traffic.messages_received,
+            "mesh_messages_dropped_total": traffic.messages_dropped + network.messages_dropped,
+            "mesh_queued_bytes": traffic.queued_bytes,
+            "mesh_asked_total": self.asks.asked_total,
+            "mesh_served_total": self.asks.served_total,
+            "mesh_asking": self.asks.under_way,
+            "shards_held": len(self.peer.shards.held()),
+            "shards_ready": len(self._ready),
+            "shards_stalled": len(self.writes.stalled),
+            **{f"mesh_{_metric(name)}_total": count for name, count in self.counts.items()},
+        }
 
     # -- mesh.owner.Owner
 
@@ -293,11 +313,9 @@ class PeerDriver:
                 self._running().learn(record.public_key, record.addresses)
                 self._send(Send(record.public_key, message))
             case MembersKnown(records):
-                self._spawn(self._remember, KNOWN, [encode_node_record(record) for record in records[:KNOWN_MAX]])
+                self._spawn(self._remember, records)
             case Removed(removal):
-                if removal.subject not in self._removals:
-                    self._removals[removal.subject] = removal
-                    self._spawn(self._remember, REMOVALS, [[each.subject, each.signature] for each in self._removals.values()])
+                self._spawn(self._removals.add, removal)
             case Notice():
                 self.notice(effect)
             case LonelyChanged(lonely):
@@ -386,11 +404,12 @@ class PeerDriver:
             told = {"peer": member.public_key.hex(), "status": member.status.name.lower()}
             logger.info("member_changed", extra=told)
 
-    async def _remember(self, name: str, what: Sequence[Any]) -> None:
+    async def _remember(self, records: Sequence[NodeRecord]) -> None:
+        data = cbor.dumps([encode_node_record(record) for record in records[:KNOWN_MAX]])
         try:
-            await self._storage.put_meta(name, cbor.dumps(what))
+            await self._storage.put_meta(KNOWN, data)
         except WorldError as error:
-            logger.warning("not_remembered", extra={"what": name, "error": str(error)})
+            logger.warning("members_not_remembered", extra={"error": str(error)})
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -404,6 +423,10 @@ class _OwnCall:
 
     async def send(self, chunk: bytes) -> None:
         raise UsageError("a node does not stream to itself")
+
+
+def _metric(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
 def _printable(notice: Notice) -> dict[str, Any]:

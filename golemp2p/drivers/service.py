@@ -46,6 +46,9 @@ from golemp2p.values.cbor import dumps
 from golemp2p.values.names import ResolvedFunction
 from golemp2p.values.params import decode_params
 
+STEP_ASIDE_S = 5.0
+"""How long a node that stops tries to hand its shards over."""
+
 PAGE_MAX = 1000
 """Workers or entries in one page."""
 
@@ -285,7 +288,7 @@ class LocalClient:
             **_storage_statistics(self._storage),
             "components": float(len(self._components.all())),
             "segments_sealed_total": float(self._shards.segments_total),
-            "shards_active": float(self._shards.active_count),
+            **self.peers.statistics(),
             "timers_fired_total": float(self._timers.fired_total),
         }
 
@@ -297,6 +300,7 @@ class LocalClient:
         await self._workers.flush()
         for worker in self._workers.loaded_workers():
             worker.close_events()
+        await self.peers.step_aside(STEP_ASIDE_S)
 
     async def stop_workers(self) -> None:
         """Every execution ends here; what is journalled goes on after the next start."""

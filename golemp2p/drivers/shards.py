@@ -82,10 +82,6 @@ class Shards:
     def ready_shards(self) -> Sequence[int]:
         return self._peers.ready_shards()
 
-    @property
-    def active_count(self) -> int:
-        return len(self._peers.ready_shards())
-
     def check(self, shard: int) -> None:
         """Raises ``Moved``, or what the disk refused: then nothing can be read or written that is certain."""
         if not self._peers.is_ready(shard):

@@ -30,9 +30,11 @@ from typing import NamedTuple
 
 import trio
 
-from golemp2p.drivers.service import LocalClient, open_service
-from golemp2p.drivers.settings import ServiceSettings
+from golemp2p.drivers.opening import World, open_service
+from golemp2p.drivers.service import LocalClient
+from golemp2p.drivers.settings import MeshSettings, ServiceSettings
 from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.mesh.streams import TcpStreams
 from golemp2p.runtime.guests import open_guests
 from golemp2p.storage.datadir import DataDirectory, store_id
 from golemp2p.storage.sqlite import SqliteStorage
@@ -132,15 +134,19 @@ async def run_until(stop: trio.Event, settings: Settings, announce: Announce) ->
         )
         client = await stack.enter_async_context(
             open_service(
-                storage=storage,
-                guests=guests,
-                signer=key,
-                store_id=await store_id(storage, secrets.token_bytes),
+                World(
+                    storage=storage,
+                    guests=guests,
+                    streams=TcpStreams(),
+                    clock=SystemClock(),
+                    random_bytes=secrets.token_bytes,
+                    files_dir=directory.workers,
+                    scratch_dir=directory.cache,
+                ),
+                key,
+                await store_id(storage, secrets.token_bytes),
                 settings=service_settings(settings, guests.instances_max),
-                files_dir=directory.workers,
-                scratch_dir=directory.cache,
-                clock=SystemClock(),
-                random_bytes=secrets.token_bytes,
+                mesh_settings=MeshSettings(listen=(str(settings.mesh),)),
                 version=product_version(),
             )
         )
