@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -175,3 +176,23 @@ async def test_the_order_is_the_operators():
     mesh.run(2)
     assert [one.shard for one in recovered] == [3]
     assert [shard for shard in ALL if mesh[0].peer.shards.is_serving(shard)] == [3]
+
+
+async def test_a_mesh_of_one_goes_on_from_its_backup():
+    """A restored store is another member (S9), and here the only one there is: the operator says that it is all that is left."""
+    mesh = PeerMesh(1)
+    mesh.run(1)
+    mesh.kill(0)
+    copies = {shard: deepcopy(durable) for shard, durable in mesh.disks[0, 0].items()}
+    for copy in copies.values():
+        copy.record = replace(copy.record, belonged=False)
+    mesh.disks[0, 1] = copies
+    restored = Node(mesh, 0, store=1)
+    mesh.cut.clear()
+    mesh.run(5)
+    assert not any(restored.peer.shards.is_serving(shard) for shard in ALL)
+    recovered, refused = await restored.desk.recover()
+    assert refused == ()
+    assert [one.shard for one in recovered] == ALL
+    mesh.run(2)
+    assert all(restored.peer.shards.is_serving(shard) for shard in ALL)
