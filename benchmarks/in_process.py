@@ -61,8 +61,9 @@ async def open_bench_service(folder: Path) -> AsyncIterator[Service]:
                 settings=ServiceSettings(),
                 mesh_settings=MeshSettings(),
                 version="benchmark",
-            ) as client,
+            ) as service,
         ):
+            client = service.client
             known = await client.components("bench")
             info = known[0] if known else await client.add_component("bench", wasm("bench").read_bytes())
             yield Service(client, guests, storage, info.component)

@@ -88,7 +88,9 @@ async def find_or_found_mesh(
         return MeshState(genesis, signer, store_id, await _contacts(storage, join, signer.public_key))
     if join is not None:
         if await storage.replicas():
-            raise OtherMesh("this node was founding a mesh when it stopped; join with an empty --data-dir, or start without the invite")
+            raise OtherMesh(
+                "this node was founding a mesh when it stopped; join with an empty --data-dir, or start without the invite"
+            )
         contacts = await _contacts(
             storage, join, signer.public_key
         )  # first: with the genesis record alone it would find nobody

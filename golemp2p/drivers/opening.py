@@ -1,11 +1,11 @@
 """How a node is put together: ``open_service`` yields the client that serves everything a node does except listening for HTTP.
 
-    MeshClient -> LocalClient -> Workers, Components, Timers -> Shards -> PeerDriver -> core.peer, Network, storage
+MeshClient -> LocalClient -> Workers, Components, Timers -> Shards -> PeerDriver -> core.peer, Network, storage
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,10 @@ from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.drivers.authority import MeshAuthority
 from golemp2p.drivers.components import Components
 from golemp2p.drivers.describing import described
+from golemp2p.drivers.mesh_admin import MeshDesk
+from golemp2p.drivers.mesh_reports import load_of, reports_of
 from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
+from golemp2p.drivers.node_facts import NodeDirectory
 from golemp2p.drivers.peer import PeerDriver
 from golemp2p.drivers.service import LocalClient
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
@@ -32,9 +35,10 @@ from golemp2p.mesh.network import Network
 from golemp2p.mesh.opening import Identity
 from golemp2p.mesh.streams import Streams
 from golemp2p.model.membership import NodeRecord
+from golemp2p.model.node_status import NodeFacts
 from golemp2p.ports import Clock, Guests, RandomBytes, Storage
-from golemp2p.wire.identity import SigningKey
-from golemp2p.wire.invite import Invite
+from golemp2p.wire import call_kinds
+from golemp2p.wire.identity import Signer, SigningKey
 from golemp2p.wire.notary import ShardNotary
 
 STOP_DEADLINE_S = 5.0
@@ -49,7 +53,8 @@ ENTRIES_MAX = 1_024
 
 @dataclass(slots=True)
 class World:
-    """What a node is given: everything that a simulation has its own of."""
+    """What a node is given: everything that a simulation has its own of. ``operator``: the operator's key, if it is kept here;
+    ``make_operator``: makes one, for a mesh about to be founded, and gives its public key; ``None``: the founder's own key is it."""
 
     storage: Storage
     guests: Guests
@@ -58,7 +63,21 @@ class World:
     random_bytes: RandomBytes
     files_dir: Path
     scratch_dir: Path
+    operator: Callable[[], Signer | None] = lambda: None
+    make_operator: Callable[[], bytes] | None = None
     profile: PeerProfile = field(default_factory=lambda: PeerProfile(entries_max=ENTRIES_MAX))
+
+
+@dataclass(slots=True)
+class Service:
+    """A node that runs. ``http``: where others reach its HTTP, told once that is known. ``ended``: it has left the mesh, or was removed
+    from it: its process should end."""
+
+    client: LocalClient
+    admin: MeshDesk
+    peers: PeerDriver
+    http: str = ""
+    ended: trio.Event = field(default_factory=trio.Event)
 
 
 @asynccontextmanager
@@ -70,17 +89,18 @@ async def open_service(
     settings: ServiceSettings,
     mesh_settings: MeshSettings,
     version: str,
-    join: Invite | None = None,
-) -> AsyncIterator[LocalClient]:
+) -> AsyncIterator[Service]:
     """Start everything a node does except listening for HTTP. On leaving, executions are stopped and the logs flushed; call
     ``LocalClient.drain`` before for a soft landing."""
     storage = world.storage
     mesh = await find_or_found_mesh(
-        storage, signer, store_id, shards_count=settings.shards_count, clock=world.clock, random_bytes=world.random_bytes, join=join
-    )
+        storage, signer, store_id, shards_count=settings.shards_count, clock=world.clock, random_bytes=world.random_bytes,
+        join=mesh_settings.join, operator=world.make_operator,
+    )  # fmt: skip
     async with trio.open_nursery() as nursery:
         spawn = nursery.start_soon
-        peers = PeerDriver(await _peer(world, mesh, signer, mesh_settings), storage, spawn=spawn, shards_count=mesh.shards_count)
+        peer = await _peer(world, mesh, signer, mesh_settings)
+        peers = PeerDriver(peer, storage, spawn=spawn, shards_count=mesh.shards_count)
         shards = Shards(peers, storage, signer, spawn=spawn, describe=partial(described, storage))
         timers = Timers(storage, world.clock, settings.resume_concurrency, worker_of, peers.ready_shards)
         shards.add_tenant(timers.shards_started, lambda shard: None)
@@ -120,19 +140,36 @@ async def open_service(
             timers=timers,
             version=version,
         )
+        started_ns = world.clock.wall_ns()
+        directory = NodeDirectory(
+            peers,
+            own=lambda: NodeFacts(version, service.http, started_ns),
+            load=partial(load_of, peer),
+            reports=partial(reports_of, peer),
+            incarnation_of=partial(_incarnation_of, peer),
+            spawn=spawn,
+        )
+        admin = MeshDesk(
+            peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
+            expelled=peers.expelled, stop=lambda reason: service.ended.set(),
+        )  # fmt: skip
+        service = Service(client, admin, peers)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
         network = Network(identity, peers, streams=world.streams, dice=_dice(world))
-        peers.attach(network, shards, {})
+        peers.attach(network, shards, {call_kinds.STATUS: directory.serve})
         bound = await nursery.start(network.run, mesh_settings.listen)
-        _tell_addresses(peers, mesh_settings, bound)
-        spawn(peers.run, mesh.contacts)
+        peer.membership.update(
+            peers.now_ns(), addresses=mesh_settings.advertised(bound), weight=mesh_settings.weight, domain=mesh_settings.domain
+        )
+        await nursery.start(peers.run, mesh.contacts)
         spawn(workers.run_sweeper)
         spawn(timers.run, workers.wake)
+        spawn(admin.run)
         with trio.move_on_after(SETTLE_S):
             await peers.settled.wait()
         await components.start()
         try:
-            yield client
+            yield service
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_DEADLINE_S):
                 await workers.flush()
@@ -165,9 +202,9 @@ async def _peer(world: World, mesh: MeshState, signer: SigningKey, settings: Mes
     )
 
 
-def _tell_addresses(peers: PeerDriver, settings: MeshSettings, bound: list[str]) -> None:
-    addresses = settings.advertise or tuple(bound)
-    peers.peer.membership.update(peers.now_ns(), addresses=addresses, weight=settings.weight, domain=settings.domain)
+def _incarnation_of(peer: Peer, public_key: bytes) -> int | None:
+    member = peer.membership.members.get(public_key)
+    return None if member is None else member.record.incarnation
 
 
 def _dice(world: World) -> Random:

@@ -115,7 +115,12 @@ class PeerDriver:
 
     # -- life
 
-    async def run(self, contacts: Sequence[tuple[bytes, Sequence[str]]] = ()) -> None:
+    async def run(
+        self,
+        contacts: Sequence[tuple[bytes, Sequence[str]]] = (),
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Until cancelled. The network must be running. ``contacts``: public keys and addresses of an invite."""
         network = self._running()
         known = {record.public_key: record for record in await self._remembered()}
@@ -133,6 +138,7 @@ class PeerDriver:
         self.carry_out(effects)
         if not self._alone:
             self.settled.set()
+        task_status.started()
         await self._keep_time()
 
     async def step_aside(self, timeout_s: float) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from golemp2p.errors import UsageError
 from golemp2p.model.entries import RetryPolicy
 from golemp2p.ports import GuestLimits
+from golemp2p.wire.invite import Invite
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,12 @@ class ServiceSettings:
 
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
-    """How a node meets the others. ``listen``: addresses (port 0: any free one), none for a node that only dials; ``advertise``: what it
-    tells others, its own where it listens if empty; ``weight``: its
-    capacity relative to the others'; ``domain``: what fails together with it, "" for itself alone."""
+    """How a node meets the others. ``listen``: addresses (port 0: any free one), none for a node that only dials; ``advertised``: what
+    it tells others, from where it listens; ``join``: an invite; ``weight``: its capacity relative to the others'; ``domain``: what fails
+    together with it, "" for itself alone."""
 
     listen: tuple[str, ...] = ()
-    advertise: tuple[str, ...] = ()
+    advertised: Callable[[Sequence[str]], tuple[str, ...]] = tuple
+    join: Invite | None = None
     weight: int = 100
     domain: str = ""

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import trio
 
 from golemp2p.core.replica import Replica
-from golemp2p.drivers.work import Work
 from golemp2p.drivers.peer import PeerDriver
+from golemp2p.drivers.work import Work
 from golemp2p.errors import InvalidState, Moved, WorldError
 from golemp2p.model.ids import Key
 from golemp2p.model.replication import LogSegment
@@ -116,9 +116,7 @@ class Shards:
         shard = head.shard
         self.check(shard)
         replica = self._replica(shard)
-        description = encode_description(
-            Description(head.kind, head.identity, head.has_open_work, head.wake_ns, head.summary)
-        )
+        description = encode_description(Description(head.kind, head.identity, head.has_open_work, head.wake_ns, head.summary))
         author, term = self._signer.public_key, replica.term
         segments: list[LogSegment] = []
         for payload in payloads:

@@ -87,7 +87,11 @@ class Timers:
     async def _resting(self, before_ns: int, count: int) -> list[LogHead]:
         """At least ``count`` (or all) of the heads due at ``before_ns`` that are not being handled, earliest first."""
         asked = min(count + len(self._waking), HEADS_MAX)
-        return [head for head in await self._storage.heads_due(before_ns, asked, self._ready_shards()) if head.key not in self._waking]
+        return [
+            head
+            for head in await self._storage.heads_due(before_ns, asked, self._ready_shards())
+            if head.key not in self._waking
+        ]
 
     async def _nap(self) -> None:
         """Until the next timer that is not being handled is due, or a nearer one is set."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,6 @@ class Machine:
         self.number = number
         self.key = SigningKey(bytes([ord("k") + number]) * 32)
         self.mesh_settings = MeshSettings()
-        self.join: Invite | None = None
         self._path = path
         self._counter = number << 56
 
@@ -66,9 +66,9 @@ class Machine:
             scratch_dir=self._path,
         )
         async with open_service(
-            world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test", join=self.join
-        ) as client:
-            yield client
+            world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test"
+        ) as service:
+            yield service.client
 
     @asynccontextmanager
     async def node_that_crashes(self) -> AsyncIterator[LocalClient]:
@@ -128,9 +128,10 @@ class Machines:
 
     async def start(self, number: int) -> LocalClient:
         machine = self._machines[number]
-        if number and machine.join is None:
+        if number and machine.mesh_settings.join is None:
             genesis = load_genesis(await self._machines[0].storage.get_meta(GENESIS) or b"")
-            machine.join = Invite(genesis, (Contact(self._machines[0].key.public_key, ("machine0:1",)),))
+            invite = Invite(genesis, (Contact(self._machines[0].key.public_key, ("machine0:1",)),))
+            machine.mesh_settings = replace(machine.mesh_settings, join=invite)
         started, self._ended[number] = trio.Event(), trio.Event()
         self._scopes[number] = trio.CancelScope()
         self._nursery.start_soon(self._run, number, started)

@@ -253,7 +253,9 @@ async def test_a_full_table_delays_resumption_but_forgets_nobody(node, autojump_
 def damage(storage, log):
     """Cut the last byte of the newest segment of ``log``."""
     replica = storage._durable.replicas[storage._durable.places[log]]
-    at = max(at for at, entry in enumerate(replica.entries) if isinstance(entry.content, LogSegment) and entry.content.log == log)
+    at = max(
+        at for at, entry in enumerate(replica.entries) if isinstance(entry.content, LogSegment) and entry.content.log == log
+    )
     content = replica.entries[at].content
     replica.entries[at] = replace(replica.entries[at], content=replace(content, data=content.data[:-1]))
 

@@ -332,7 +332,9 @@ async def test_a_full_disk_is_told_and_costs_nothing_that_was_acknowledged(count
         with pytest.raises(StorageFull):  # the shard waits for the disk
             await invoke(client, component, "w", "get")
         await trio.sleep(2)
-        assert await invoke(client, component, "w", "add", 1, key="refused") == 2  # what was refused was kept, and written again
+        assert (
+            await invoke(client, component, "w", "add", 1, key="refused") == 2
+        )  # what was refused was kept, and written again
         assert await invoke(client, component, "w", "add", 1) == 3
 
 
