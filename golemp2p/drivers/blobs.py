@@ -122,7 +122,9 @@ class Blobs:
 
     async def put(self, data: bytes, *, shard: int | None = None) -> bytes:
         """Returns the SHA-256 when the blob is durable here and, with ``shard``, as ``spread`` says. Raises as ``spread``, and
-        ``StorageFailed``."""
+        ``StorageFailed``, ``PayloadTooLarge``."""
+        if len(data) > self._bytes_max:
+            raise PayloadTooLarge(f"a blob has at most {self._bytes_max} bytes, got {len(data)}")
         sha256 = await self._storage.put_blob(data)
         if shard is not None:
             await self.spread(sha256, len(data), shard=shard)
