@@ -33,6 +33,7 @@ from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network
 from golemp2p.model.membership import NodeRecord, Status
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
+from golemp2p.model.replication import Entry
 from golemp2p.ports import Asked, Bulk, Storage
 from golemp2p.values import cbor
 from golemp2p.wire.messages_membership import decode_node_record, encode_node_record
@@ -69,14 +70,17 @@ class ShardTenants(Protocol):
     def stopped(self, shard: int, reason: str) -> None:
         """Not any more: append nothing, answer nothing."""
 
-    def committed(self, shard: int, position: int) -> None:
-        """Everything up to ``position``; told of shards that this node serves or served."""
+    def committed(self, shard: int, entries: Sequence[Entry]) -> None:
+        """Of any shard that this node holds."""
 
     def stalled(self, shard: int, error: WorldError) -> None:
         """The disk refuses what was appended: it may be committed later all the same."""
 
     def installed(self, shard: int) -> None:
         """Logs came from others, as of some base, without descriptions."""
+
+    def forgotten(self, shard: int) -> None:
+        """This node holds the shard no more."""
 
 
 class PeerDriver:
@@ -295,7 +299,7 @@ class PeerDriver:
     def _handle(self, effect: Any) -> None:
         match effect:
             case Committed(shard, entries):
-                self._tenant().committed(shard, entries[-1].position)
+                self._tenant().committed(shard, entries)
             case Requested():
                 self.asks.requested(effect)
             case Answered():
@@ -350,6 +354,8 @@ class PeerDriver:
 
     def _installed(self, write: Persist) -> None:
         shard = write.write.shard
+        if write.write.is_forgotten and shard not in self.peer.shards:
+            self._tenant().forgotten(shard)
         tokens = self._installing.get(shard)
         if tokens and write.token in tokens:
             tokens.remove(write.token)
