@@ -93,14 +93,20 @@ class LocalClient:
     # -- components -----------------------------------------------------------------------------------------------------
 
     async def add_component(
-        self, name: str, wasm: bytes, *, ephemeral: bool = False, env: dict[str, str] | None = None
+        self, name: str, wasm: bytes, *, ephemeral: bool = False, env: dict[str, str] | None = None, request_key: str = ""
     ) -> ComponentInfo:
-        return await self._components.add(name, wasm, ephemeral=ephemeral, env=env or {})
+        return await self._components.add(name, wasm, ephemeral=ephemeral, env=env or {}, request_key=request_key)
 
     async def update_component(
-        self, component: ComponentId, wasm: bytes, *, ephemeral: bool | None = None, env: dict[str, str] | None = None
+        self,
+        component: ComponentId,
+        wasm: bytes,
+        *,
+        ephemeral: bool | None = None,
+        env: dict[str, str] | None = None,
+        request_key: str = "",
     ) -> ComponentInfo:
-        return await self._components.update(component, wasm, ephemeral=ephemeral, env=env)
+        return await self._components.update(component, wasm, ephemeral=ephemeral, env=env, request_key=request_key)
 
     async def components(self, name: str | None = None) -> list[ComponentInfo]:
         """Of all names: those whose shards this node serves."""
@@ -201,10 +207,10 @@ class LocalClient:
     # -- workers --------------------------------------------------------------------------------------------------------
 
     async def create_worker(
-        self, worker: WorkerId, *, args: Sequence[str] = (), env: dict[str, str] | None = None
+        self, worker: WorkerId, *, args: Sequence[str] = (), env: dict[str, str] | None = None, request_key: str = ""
     ) -> WorkerMetadata:
         version = (await self._components.latest(worker.component)).version
-        found = await self._workers.create(worker, version, args=args, env=(env or {}).items())
+        found = await self._workers.create(worker, version, args=args, env=(env or {}).items(), request_key=request_key)
         await found.writer.commit()
         return metadata_of(worker, found.state)
 

@@ -155,15 +155,21 @@ class Workers:
         return found
 
     async def create(
-        self, worker: WorkerId, version: int, *, args: Iterable[str] = (), env: Iterable[tuple[str, str]] = ()
+        self,
+        worker: WorkerId,
+        version: int,
+        *,
+        args: Iterable[str] = (),
+        env: Iterable[tuple[str, str]] = (),
+        request_key: str = "",
     ) -> Worker:
-        """A new worker; its ``Create`` entry is durable at its first commit. Raises ``WorkerAlreadyExists``, ``PayloadTooLarge`` and
-        ``MalformedRequest`` for args and env."""
+        """A new worker; its ``Create`` entry is durable at its first commit. Under the same ``request_key`` it is made once. Raises
+        ``WorkerAlreadyExists``, ``PayloadTooLarge`` and ``MalformedRequest`` for args and env."""
         info = await self.components.version(worker.component, version)
-        if await self.lookup(worker) is not None:
-            raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
-        found = self._loaded.get(worker)
+        found = await self.lookup(worker) or self._loaded.get(worker)
         if found is not None:
+            if request_key and found.create.request_key == request_key:
+                return found
             raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
         self._shards.check(self.shard_of(worker))
         self._make_room()
@@ -181,6 +187,7 @@ class Workers:
             ephemeral=info.ephemeral,
             created_by=self._node_name,
             memory_initial=info.memory_initial,
+            request_key=request_key,
         )
         state = WorkerState()
         writer = self._writer(worker, state, None)
