@@ -102,7 +102,6 @@ class PeerDriver:
         self._starting: dict[int, int] = {}
         self._removals = Removals(storage)
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
-        self._token = trio.lowlevel.current_trio_token()
         self._nap = trio.CancelScope()
         self._has_started = False
         self._alone: set[int] = set()  # shards of which this node is the only voter, and which it does not serve yet
@@ -275,7 +274,6 @@ class PeerDriver:
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         """Writes and messages first: what the others lead to, as calls of the core, must come after them."""
-        self._token.run_sync_soon(self._hurry, idempotent=True)
         others = []
         for effect in effects:
             kind = effect.__class__
@@ -289,9 +287,10 @@ class PeerDriver:
                 others.append(effect)
         for effect in others:
             self._handle(effect)
+        self._hurry()
 
     def _hurry(self) -> None:
-        """Wake up in time for what is due next: looked at once for all that happens in one turn of the loop."""
+        """Wake up in time for what is due next."""
         due_ns = self.peer.next_due_ns()
         if due_ns is not None and due_ns / 1e9 < self._nap.deadline:
             self._nap.deadline = due_ns / 1e9
