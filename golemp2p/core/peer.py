@@ -132,6 +132,11 @@ class Peer:
         self._changed[self.own] = None
         return self._done(now_ns)
 
+    def step_aside(self, now_ns: int) -> list[Effect]:
+        """Hand over every shard that this node serves to a live voter of it, while it stays a member: its process is about to end."""
+        self.shards.step_aside(now_ns)
+        return self._done(now_ns)
+
     def remove(self, removal: Removal, now_ns: int) -> list[Effect]:
         """The operator ends the membership of a node; everybody will hear of it. Not signed by the operator, it does nothing."""
         self._node_level(self.membership.remove(removal, now_ns), now_ns)

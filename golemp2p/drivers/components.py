@@ -105,7 +105,7 @@ class Components:
 
     async def start(self) -> None:
         """Read all component logs."""
-        for head in await all_heads(self._storage, COMPONENT):
+        for head in await all_heads(self._storage, COMPONENT, range(self._shards.shards_count)):
             await self._read(head)
 
     async def add(self, name: str, wasm: bytes, *, ephemeral: bool, env: dict[str, str]) -> ComponentInfo:

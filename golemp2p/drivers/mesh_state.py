@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from golemp2p.core.replica_durable import FRESH
+from golemp2p.drivers.waiters import Waiter
 from golemp2p.errors import OtherMesh
 from golemp2p.model.ids import NodeId
-from golemp2p.ports import Clock, RandomBytes, Storage
-from golemp2p.wire.certificate import MESH_KEY_BYTES, Genesis, birth_certificate, found_mesh, load_genesis
+from golemp2p.model.replica_write import ReplicaWrite
+from golemp2p.model.replication import Member, base_at_birth
+from golemp2p.ports import Batch, Clock, RandomBytes, Storage
+from golemp2p.wire.certificate import MESH_KEY_BYTES, Genesis, found_mesh, load_genesis
 from golemp2p.wire.identity import Signer
 from golemp2p.wire.invite import CONTACTS_MAX, Contact, Invite, decode_contacts, encode_contacts
 
@@ -28,13 +32,12 @@ CONTACTS = "contacts"
 @dataclass(frozen=True, slots=True)
 class MeshState:
     """The mesh as this node knows it. ``store_id``: 16 bytes that name this node's storage (S9). ``contacts``: members named by an
-    invite, now or earlier, without this node. ``is_new``: founded just now, so that nothing of it is in storage but its record."""
+    invite, now or earlier, without this node."""
 
     genesis: Genesis
     signer: Signer
     store_id: bytes
     contacts: tuple[Contact, ...] = ()
-    is_new: bool = False
 
     @property
     def node(self) -> NodeId:
@@ -56,10 +59,6 @@ class MeshState:
     def public_name(self) -> str:
         """Names the mesh without telling its key."""
         return mesh_name(self.genesis)
-
-    def certify(self, shard: int, term: int) -> bytes:
-        """This node's election, as the only voter."""
-        return birth_certificate(self.signer, self.genesis, shard=shard, store_id=self.store_id, term=term).encoded()
 
 
 def mesh_name(genesis: Genesis) -> str:
@@ -88,6 +87,10 @@ async def find_or_found_mesh(
             raise OtherMesh(_refusal(genesis, join.genesis))
         return MeshState(genesis, signer, store_id, await _contacts(storage, join, signer.public_key))
     if join is not None:
+        if await storage.replicas():
+            raise OtherMesh(
+                "this node was founding a mesh when it stopped; join with an empty --data-dir, or start without the invite"
+            )
         contacts = await _contacts(
             storage, join, signer.public_key
         )  # first: with the genesis record alone it would find nobody
@@ -101,8 +104,9 @@ async def find_or_found_mesh(
         created_ns=clock.wall_ns(),
         operator=None if operator is None else operator(),
     )
+    await _write_births(storage, Member(signer.public_key, store_id), shards_count)
     await storage.put_meta(GENESIS, genesis.encoded())
-    return MeshState(genesis, signer, store_id, is_new=True)
+    return MeshState(genesis, signer, store_id)
 
 
 async def _contacts(storage: Storage, join: Invite | None, own: bytes) -> tuple[Contact, ...]:
@@ -130,3 +134,15 @@ def _refusal(ours: Genesis, theirs: Genesis) -> str:
         f"this node holds data of {mesh_name(ours)[:17]} and the invite leads to {mesh_name(theirs)[:17]}; a node belongs to one mesh."
         " Join with an empty --data-dir (what is in this one stays as it is), or start without the invite"
     )
+
+
+async def _write_births(storage: Storage, founder: Member, shards_count: int) -> None:
+    """Configuration zero of every shard is the founder alone (S0). Durable before the genesis record: a node without one that has shards
+    did not finish founding, and founds anew."""
+    base = base_at_birth(founder)
+    waiter = Waiter()
+    storage.submit(
+        Batch(replicas=[ReplicaWrite(shard, FRESH, base=base) for shard in range(shards_count)]),
+        lambda error: waiter.settle(None, error),
+    )
+    await waiter.wait()

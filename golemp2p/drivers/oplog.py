@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -233,10 +233,10 @@ def _cut(first: int, encoded: list[bytes]) -> list[Payload]:
     return payloads
 
 
-async def all_heads(storage: Storage, kind: str) -> list[LogHead]:
+async def all_heads(storage: Storage, kind: str, shards: Collection[int]) -> list[LogHead]:
     """Every head of a kind, read page by page."""
     found: list[LogHead] = []
-    while page := await storage.heads(kind, after=found[-1].identity if found else "", count=HEADS_PER_PAGE):
+    while page := await storage.heads(kind, shards=shards, after=found[-1].identity if found else "", count=HEADS_PER_PAGE):
         found += page
     return found
 

@@ -1,8 +1,10 @@
-"""The service of one node, and how it is put together: ``open_service`` yields the ``LocalClient``.
+"""What one node does for the workers of the shards that it serves.
 
 LocalClient -> Workers -> Worker -> Execution -> guests
-            \\-> Components         \\-> LogWriter -> Shards -> storage
+            \\-> Components         \\-> LogWriter -> Shards -> PeerDriver -> the other nodes
                  Timers -> Workers
+
+For a worker of another shard everything here raises ``Moved``: who asks for it goes elsewhere (``mesh_client``).
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ import trio
 from golemp2p.client import NodeInfo, OplogPage, WorkersPage
 from golemp2p.drivers.components import Components, LoadedComponent
 from golemp2p.drivers.listing import matches
-from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
-from golemp2p.drivers.oplog import all_heads, read_range
+from golemp2p.drivers.mesh_state import MeshState
+from golemp2p.drivers.oplog import read_range
+from golemp2p.drivers.peer import PeerDriver
 from golemp2p.drivers.settings import ServiceSettings
-from golemp2p.drivers.shards import SHARD, Shards
+from golemp2p.drivers.shards import Shards
 from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of
 from golemp2p.drivers.timers import Timers
 from golemp2p.drivers.waiters import Waiter
@@ -42,14 +45,16 @@ from golemp2p.ports import Clock, CompilationState, Guests, RandomBytes, Storage
 from golemp2p.values.cbor import dumps
 from golemp2p.values.names import ResolvedFunction
 from golemp2p.values.params import decode_params
-from golemp2p.wire.identity import Signer
+
+STEP_ASIDE_S = 5.0
+"""How long a node that stops tries to hand its shards over."""
 
 PAGE_MAX = 1000
 """Workers or entries in one page."""
 
 
 class LocalClient:
-    """Serves ``golemp2p.client.Client`` from this node. Made by ``open_service``."""
+    """Serves ``golemp2p.client.Client`` for workers of ready shards. Made by ``open_service``."""
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class LocalClient:
         clock: Clock,
         random_bytes: RandomBytes,
         mesh: MeshState,
+        peers: PeerDriver,
         shards: Shards,
         components: Components,
         workers: Workers,
@@ -72,6 +78,7 @@ class LocalClient:
         self._clock = clock
         self._random_bytes = random_bytes
         self._mesh = mesh
+        self.peers = peers
         self._shards = shards
         self._components = components
         self._workers = workers
@@ -202,6 +209,7 @@ class LocalClient:
         found = self._workers.in_memory(worker)
         if found is not None:
             return metadata_of(worker, found.state)
+        await self._shards.level(self._workers.shard_of(worker))
         head = await self._storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
@@ -213,7 +221,8 @@ class LocalClient:
         self._components.latest(component)
         prefix = f"{component}/"
         after = prefix + cursor if cursor else ""
-        heads = await self._storage.heads(WORKER, prefix=prefix, after=after, count=min(max(count, 1), PAGE_MAX))
+        most, shards = min(max(count, 1), PAGE_MAX), self._shards.ready_shards()
+        heads = await self._storage.heads(WORKER, shards=shards, prefix=prefix, after=after, count=most)
         found = []
         for head in heads:
             worker = worker_of(head)
@@ -221,7 +230,7 @@ class LocalClient:
             metadata = metadata_of(worker, live.state) if live is not None else metadata_from(head)
             if filter is None or matches(filter, metadata):
                 found.append(metadata)
-        full = len(heads) == min(max(count, 1), PAGE_MAX)
+        full = len(heads) == most
         return WorkersPage(tuple(found), worker_of(heads[-1]).name if full else None)
 
     async def delete_worker(self, worker: WorkerId) -> None:
@@ -247,6 +256,7 @@ class LocalClient:
         found = self._workers.in_memory(worker)
         if found is not None:
             await found.writer.commit()
+        await self._shards.level(self._workers.shard_of(worker))
         head = await self._storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
@@ -278,7 +288,7 @@ class LocalClient:
             **_storage_statistics(self._storage),
             "components": float(len(self._components.all())),
             "segments_sealed_total": float(self._shards.segments_total),
-            "shards_active": float(self._shards.active_count),
+            **self.peers.statistics(),
             "timers_fired_total": float(self._timers.fired_total),
         }
 
@@ -290,6 +300,7 @@ class LocalClient:
         await self._workers.flush()
         for worker in self._workers.loaded_workers():
             worker.close_events()
+        await self.peers.step_aside(STEP_ASIDE_S)
 
     async def stop_workers(self) -> None:
         """Every execution ends here; what is journalled goes on after the next start."""
@@ -327,86 +338,3 @@ def _result_type(resolved: ResolvedFunction) -> Type | None:
 def _storage_statistics(storage: Storage) -> dict[str, float]:
     statistics = getattr(storage, "statistics", None)
     return {} if statistics is None else {f"storage_{name}": float(value) for name, value in statistics().items()}
-
-
-@asynccontextmanager
-async def open_service(
-    *,
-    storage: Storage,
-    guests: Guests,
-    signer: Signer,
-    store_id: bytes,
-    settings: ServiceSettings,
-    files_dir: Path,
-    scratch_dir: Path,
-    clock: Clock,
-    random_bytes: RandomBytes,
-    version: str,
-) -> AsyncIterator[LocalClient]:
-    """Start everything a node does except listening. On leaving, executions are stopped and the logs flushed; call
-    ``LocalClient.drain`` before for a soft landing."""
-    mesh = await find_or_found_mesh(
-        storage, signer, store_id, shards_count=settings.shards_count, clock=clock, random_bytes=random_bytes
-    )
-    shards = Shards(
-        storage,
-        signer,
-        mesh.certify,
-        clock=clock,
-        shards_count=mesh.shards_count,
-        records=await storage.shards(),
-        elections=await all_heads(storage, SHARD),
-    )
-    async with trio.open_nursery() as nursery:
-        spawn = nursery.start_soon
-        timers = Timers(storage, clock, settings.resume_concurrency, worker_of)
-        components = Components(
-            mesh=mesh.mesh_key,
-            storage=storage,
-            shards=shards,
-            guests=guests,
-            clock=clock,
-            spawn=spawn,
-            scratch_dir=scratch_dir,
-            bytes_max=settings.component_bytes_max,
-        )
-        await components.start()
-        workers = Workers(
-            settings=settings,
-            storage=storage,
-            shards=shards,
-            components=components,
-            clock=clock,
-            random_bytes=random_bytes,
-            spawn=spawn,
-            files_dir=files_dir,
-            node_name=str(mesh.node),
-            timer_set=timers.set,
-        )
-        client = LocalClient(
-            settings=settings,
-            storage=storage,
-            guests=guests,
-            clock=clock,
-            random_bytes=random_bytes,
-            mesh=mesh,
-            shards=shards,
-            components=components,
-            workers=workers,
-            timers=timers,
-            version=version,
-        )
-        spawn(workers.resume_open_work)
-        spawn(workers.run_sweeper)
-        spawn(timers.run, workers.wake)
-        try:
-            yield client
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_DEADLINE_S):
-                await workers.flush()
-                await client.stop_workers()
-            nursery.cancel_scope.cancel()
-
-
-STOP_DEADLINE_S = 5.0
-"""How long leaving the service may take once nobody waits for it any more."""

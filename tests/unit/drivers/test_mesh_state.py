@@ -6,6 +6,7 @@ import pytest
 
 from golemp2p.drivers.mesh_state import CONTACTS, GENESIS, MeshState, find_or_found_mesh
 from golemp2p.errors import OtherMesh
+from golemp2p.model.replication import Member, base_at_birth
 from golemp2p.storage.memory import MemoryStorage
 from golemp2p.wire.certificate import found_mesh, load_genesis
 from golemp2p.wire.identity import SigningKey
@@ -39,10 +40,21 @@ async def start(storage: MemoryStorage, join: Invite | None = None, **more) -> M
 async def test_alone_it_founds_a_mesh_and_goes_on_with_it():
     storage = MemoryStorage()
     first = await start(storage)
-    assert (first.is_new, first.is_founder, first.shards_count, first.contacts) == (True, True, 64, ())
+    assert (first.is_founder, first.shards_count, first.contacts) == (True, 64, ())
+    born = await storage.replicas()
+    assert [replica.base for replica in born.values()] == [base_at_birth(Member(NEWCOMER.public_key, STORE))] * 64
     again = await start(storage)
     assert again.genesis == first.genesis
-    assert not again.is_new
+
+
+async def test_a_founding_that_was_cut_short_is_no_empty_directory():
+    storage = MemoryStorage()
+    await start(storage)
+    cut_short = storage.crash()
+    del cut_short._durable.meta[GENESIS]
+    with pytest.raises(OtherMesh, match="empty --data-dir"):
+        await start(cut_short, invite())
+    assert (await start(cut_short)).is_founder
 
 
 async def test_the_operator_gets_a_key_of_its_own_when_the_mesh_is_founded():
@@ -58,7 +70,8 @@ async def test_the_operator_gets_a_key_of_its_own_when_the_mesh_is_founded():
 async def test_invited_it_founds_nothing():
     storage = MemoryStorage()
     state = await start(storage, invite(), operator=lambda: pytest.fail("a joiner makes no operator"))
-    assert (state.genesis, state.is_new, state.is_founder, state.contacts) == (MESH, False, False, (AT_FOUNDER,))
+    assert (state.genesis, state.is_founder, state.contacts) == (MESH, False, (AT_FOUNDER,))
+    assert await storage.replicas() == {}
     assert load_genesis(await storage.get_meta(GENESIS)) == MESH
 
 
