@@ -78,6 +78,7 @@ class Service:
     client: LocalClient
     admin: MeshDesk
     peers: PeerDriver
+    mesh_id: bytes
     http: str = ""
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -162,7 +163,7 @@ async def open_service(
             peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
             expelled=peers.expelled, stop=lambda reason: service.ended.set(),
         )  # fmt: skip
-        service = Service(client, admin, peers)
+        service = Service(client, admin, peers, mesh.genesis.mesh_id)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
         network = Network(identity, peers, streams=world.streams, dice=_dice(world))
         calls = {

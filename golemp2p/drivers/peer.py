@@ -181,6 +181,15 @@ class PeerDriver:
         assert self._network is not None, "attach comes first"
         return self._network
 
+    def found(self, peer: bytes, addresses: Sequence[str]) -> None:
+        """A node of this mesh may be at ``addresses``: worth a try if it is not known, or not there."""
+        if not self._has_started or peer == self.own or self.peer.membership.is_alive(peer):
+            return
+        member = self.peer.membership.members.get(peer)
+        known = () if member is None else member.record.addresses
+        self._running().learn(peer, tuple(dict.fromkeys((*known, *addresses))))
+        self.carry_out(self.peer.meet((peer,), self.now_ns()))
+
     # -- ports.Mesh
 
     def is_ready(self, shard: int) -> bool:
