@@ -178,7 +178,7 @@ class OplogSlice(NamedTuple):
 
 
 class Done(NamedTuple):
-    """``node``: public key of who answers; ``http``: where it serves HTTP, ``""`` if it does not say. ``value``: as the operation has it."""
+    """``node``: public key of who answers; ``http``: where it serves HTTP, ``""`` if it does not say. ``value``: as the table above."""
 
     node: bytes
     http: str

@@ -66,7 +66,9 @@ def _same(value: Any) -> Any:
 
 
 KEY = s.exact_bytes(PUBLIC_KEY_BYTES)
-COMPONENT = s.converted(s.exact_bytes(16), lambda component: component.uuid.bytes, lambda raw: ComponentId(uuid.UUID(bytes=raw)))
+COMPONENT = s.converted(
+    s.exact_bytes(16), lambda component: component.uuid.bytes, lambda raw: ComponentId(uuid.UUID(bytes=raw))
+)
 WORKER = s.converted(
     s.row(COMPONENT, s.short_text(WORKER_NAME_BYTES_MAX)),
     lambda worker: (worker.component, worker.name),
@@ -118,7 +120,9 @@ _TYPE = s.converted(s.short_bytes(INLINE_BYTES_MAX), _dump_type, _load_type)
 _OUTCOME = s.converted(s.row(s.optional(_TYPE), BODY), _same, lambda row: o.Outcome(*row))
 
 _RESOURCE = s.converted(
-    s.row(COUNT, _TIME, _TEXT, s.optional(_ARGS)), lambda pair: (pair[0], *pair[1]), lambda row: (row[0], OwnedResource(*row[1:]))
+    s.row(COUNT, _TIME, _TEXT, s.optional(_ARGS)),
+    lambda pair: (pair[0], *pair[1]),
+    lambda row: (row[0], OwnedResource(*row[1:])),
 )
 _STATUS = s.converted(s.short_text(32), lambda status: status.value, WorkerStatus)
 METADATA = s.record(
@@ -183,9 +187,7 @@ def encode_operation(operation: o.Operation) -> bytes:
 
 def decode_operation(data: bytes) -> o.Operation:
     """Raises ``DataDamaged``."""
-    operation: o.Operation = s.decode(
-        _OPERATION, data, what="operation", bytes_max=REQUEST_BYTES_MAX, depth_max=DEPTH_MAX
-    )
+    operation: o.Operation = s.decode(_OPERATION, data, what="operation", bytes_max=REQUEST_BYTES_MAX, depth_max=DEPTH_MAX)
     return operation
 
 
@@ -196,7 +198,5 @@ def encode_answer(operation: type, answer: o.Answer) -> bytes:
 
 def decode_answer(operation: type, data: bytes) -> o.Answer:
     """Raises ``DataDamaged``."""
-    answer: o.Answer = s.decode(
-        _ANSWERS[operation], data, what="answer", bytes_max=REQUEST_BYTES_MAX, depth_max=DEPTH_MAX
-    )[1]
+    answer: o.Answer = s.decode(_ANSWERS[operation], data, what="answer", bytes_max=REQUEST_BYTES_MAX, depth_max=DEPTH_MAX)[1]
     return answer

@@ -195,8 +195,8 @@ def anything() -> Shape:
 
 
 def encode_checked(shape: Shape, value: Any, *, what: str, bytes_max: int) -> bytes:
-    """As ``encode``, of what a caller asked for: what no reader would take is refused here. Raises ``MalformedRequest`` naming ``what``,
-    ``PayloadTooLarge``, and ``ValueMismatch`` for text that has no UTF-8 form."""
+    """As ``encode``, of what a caller asked for: what no reader would take is refused here. Raises ``MalformedRequest`` naming
+    ``what``, ``PayloadTooLarge``, and ``ValueMismatch`` for text that has no UTF-8 form."""
     plain = shape.write(value)
     data = cbor.dumps(plain)
     if len(data) > bytes_max:

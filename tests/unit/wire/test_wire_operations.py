@@ -64,7 +64,12 @@ entries: st.SearchStrategy[Any] = st.one_of(
     ),
 )
 slices = st.builds(
-    o.OplogSlice, st.lists(st.tuples(naturals, entries), max_size=3).map(tuple), st.none() | naturals, naturals, naturals, naturals
+    o.OplogSlice,
+    st.lists(st.tuples(naturals, entries), max_size=3).map(tuple),
+    st.none() | naturals,
+    naturals,
+    naturals,
+    naturals,
 )
 http = st.sampled_from(["", "http://127.0.0.1:9881", "https://[::1]:1"])
 
@@ -229,6 +234,10 @@ def test_the_largest_that_is_carried_fits():
 
 def test_an_operation_on_a_component_belongs_to_the_log_of_its_versions():
     wasm = o.Lent(bytes(32), 1, NODE)
-    asked = [o.AddComponent(COMPONENT, "n", wasm, False, ()), o.UpdateComponent(COMPONENT, wasm, None, None), o.CountVersions(COMPONENT)]
+    asked = [
+        o.AddComponent(COMPONENT, "n", wasm, False, ()),
+        o.UpdateComponent(COMPONENT, wasm, None, None),
+        o.CountVersions(COMPONENT),
+    ]
     assert {o.log_of(operation) for operation in asked} == {o.component_log(COMPONENT)}
     assert o.log_of(o.DescribeWorker(WORKER)) == WORKER.key
