@@ -1,7 +1,7 @@
 """Operations for a shard's primary and their answers as CBOR (``model.operations``).
 
     operation   [number, [field, ...]]
-    answer      [number of the operation, node, http, [0, value] or [1, error]]
+    answer      [0, [node, http, value]] done, [1, [node, http, error]] refused
     body        bytes, or [sha256, size, holder] for what is too large to be carried
     type        the type of a component that has one function with this result (``values.cbor_types``), or null
 
@@ -168,16 +168,15 @@ _TABLE: tuple[tuple[int, type, s.Shape, s.Shape], ...] = (
 """Number, class, its shape, and the shape of its answer's value."""
 
 _OPERATION = s.union(*[(number, kind, shape) for number, kind, shape, _ in _TABLE])
-_NUMBERS = {kind: number for number, kind, _, _ in _TABLE}
+_REFUSED = s.converted(s.row(KEY, HTTP, ERROR), _same, lambda row: o.Refused(*row))
 
 
-def _answer_shape(number: int, value: s.Shape) -> s.Shape:
+def _answer_shape(value: s.Shape) -> s.Shape:
     done = s.converted(s.row(KEY, HTTP, value), _same, lambda row: o.Done(*row))
-    refused = s.converted(s.row(KEY, HTTP, ERROR), _same, lambda row: o.Refused(*row))
-    return s.row(s.natural(number, number), s.union((0, o.Done, done), (1, o.Refused, refused)))
+    return s.union((0, o.Done, done), (1, o.Refused, _REFUSED))
 
 
-_ANSWERS = {kind: _answer_shape(number, value) for number, kind, _, value in _TABLE}
+_ANSWERS = {kind: _answer_shape(value) for _, kind, _, value in _TABLE}
 
 
 def encode_operation(operation: o.Operation) -> bytes:
@@ -192,11 +191,11 @@ def decode_operation(data: bytes) -> o.Operation:
 
 
 def encode_answer(operation: type, answer: o.Answer) -> bytes:
-    """``operation``: the class of what is answered. Raises ``PayloadTooLarge``."""
-    return s.encode(_ANSWERS[operation], (_NUMBERS[operation], answer), bytes_max=REQUEST_BYTES_MAX)
+    """``operation``: the class of what is answered; for ``Refused`` any will do. Raises ``PayloadTooLarge``."""
+    return s.encode(_ANSWERS[operation], answer, bytes_max=REQUEST_BYTES_MAX)
 
 
 def decode_answer(operation: type, data: bytes) -> o.Answer:
-    """Raises ``DataDamaged``."""
-    answer: o.Answer = s.decode(_ANSWERS[operation], data, what="answer", bytes_max=REQUEST_BYTES_MAX, depth_max=DEPTH_MAX)[1]
+    """Raises ``DataDamaged``, also for what would answer something else."""
+    answer: o.Answer = s.decode(_ANSWERS[operation], data, what="answer", bytes_max=REQUEST_BYTES_MAX, depth_max=DEPTH_MAX)
     return answer
