@@ -139,9 +139,10 @@ class Peer:
             self._node_level(self.membership.join(strangers, now_ns), now_ns)
         return self._done(now_ns)
 
-    def step_aside(self, now_ns: int) -> list[Effect]:
-        """Hand over every shard that this node serves to a live voter of it, while it stays a member: its process is about to end."""
-        self.shards.step_aside(now_ns)
+    def step_aside(self, shards: Iterable[int], now_ns: int) -> list[Effect]:
+        """Hand over each of ``shards`` that this node serves to a live voter of it, while it stays a member: its process is about to
+        end."""
+        self.shards.step_aside(shards, now_ns)
         return self._done(now_ns)
 
     def remove(self, removal: Removal, now_ns: int) -> list[Effect]:

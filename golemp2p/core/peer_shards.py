@@ -10,7 +10,7 @@ Costs nothing for replicas that nothing happens to: timers of replicas stand in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from golemp2p.core.dice import Dice
@@ -263,9 +263,9 @@ class PeerShards:
             with suppress(InvalidState):  # as above
                 self._drive(shard, replica.hand_over(successor, now_ns), now_ns)
 
-    def step_aside(self, now_ns: int) -> None:
+    def step_aside(self, shards: Iterable[int], now_ns: int) -> None:
         """Each shard goes to who would succeed this node, if it died."""
-        for shard in [shard for shard, replica in self._replicas.items() if replica.is_serving]:
+        for shard in [shard for shard in shards if self.is_serving(shard)]:
             successor = next((key for key in self._willing(shard) if key != self.me.public_key), None)
             if successor is not None:
                 self.hand_over(shard, successor, now_ns)

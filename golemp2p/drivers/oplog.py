@@ -324,6 +324,11 @@ def _named(head: LogHead) -> Iterator[None]:
         raise DataDamaged(f"{head.kind} {head.identity}", error.reason) from error
 
 
+def payload_field(entry: e.Entry) -> str | None:
+    """The field of ``entry`` that holds its payload, if it has one: bytes, or a ``BlobRef`` to a blob."""
+    return _PAYLOAD_FIELDS.get(type(entry))
+
+
 async def inline_payload(blobs: Blobs, shard: int, entry: e.Entry) -> e.Entry:
     """``entry``, of a log in ``shard``, with its blob, if it has one, read in: from here, or else from the shard's group. Raises
     ``DataDamaged``, and ``Unreachable`` when it cannot be had now."""

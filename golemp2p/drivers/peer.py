@@ -145,17 +145,17 @@ class PeerDriver:
         task_status.started()
         await self._keep_time()
 
-    async def step_aside(self, timeout_s: float) -> None:
-        """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone.
-        Returns after ``timeout_s`` at the latest."""
+    async def step_aside(self, timeout_s: float, is_busy: Callable[[int], bool] = lambda _shard: False) -> None:
+        """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone;
+        busy ones when they are not. Returns after ``timeout_s`` at the latest."""
         with trio.move_on_after(timeout_s):
-            while self._has_successors():
-                self.carry_out(self.peer.step_aside(self.now_ns()))
+            while leaving := self._with_successors():
+                self.carry_out(self.peer.step_aside([shard for shard in leaving if not is_busy(shard)], self.now_ns()))
                 await trio.sleep(STEP_ASIDE_TICK_S)
 
-    def _has_successors(self) -> bool:
+    def _with_successors(self) -> list[int]:
         shards = self.peer.shards
-        return any(not shards.is_suspected(other) for shard in self._ready for other in shards.others(shard))
+        return [shard for shard in self._ready if any(not shards.is_suspected(other) for other in shards.others(shard))]
 
     async def _keep_time(self) -> None:
         while True:

@@ -304,9 +304,11 @@ class LocalClient:
         }
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new invocations; wait for those under way, at most ``timeout_s``; make everything durable; send listeners home."""
+        """Refuse new invocations; hand over what others can lead, wait for what is under way, at most ``timeout_s``; make everything
+        durable; send listeners home."""
         self._draining = True
         with trio.move_on_after(timeout_s):
+            await self.peers.step_aside(timeout_s, self._workers.is_shard_busy)
             await self._workers.drain()
         await self._workers.flush()
         for worker in self._workers.loaded_workers():

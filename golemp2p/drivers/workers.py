@@ -424,6 +424,10 @@ class Workers:
         for worker in [worker for worker in self._loaded.values() if self.shard_of(worker.id) == shard]:
             worker.moved(moved(shard))
 
+    def is_shard_busy(self, shard: int) -> bool:
+        """Whether a worker of ``shard`` has something under way."""
+        return self._shards.is_busy(shard)
+
     async def drain(self) -> None:
         """Wait until no invocation is under way; cancel this to stop waiting."""
         while any(worker.is_running for worker in self._loaded.values()):

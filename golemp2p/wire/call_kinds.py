@@ -12,3 +12,5 @@ BLOB_OFFER = 4
 COMPONENTS = 5
 STATUS = 6
 HISTORY = 7
+BODY = 8
+"""What a request or an answer was too large to carry (``drivers.bodies``)."""

@@ -187,7 +187,7 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
             running.cancel_scope.cancel()
         logger.info("node_draining", extra={"timeout_s": settings.drain_timeout_s})
         edge_stop.set()
-        await client.drain(settings.drain_timeout_s)
+        await service.local.drain(settings.drain_timeout_s)
 
 
 async def stop_when_over(service: Service, stop: trio.Event) -> None:

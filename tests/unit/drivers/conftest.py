@@ -68,7 +68,7 @@ class Machine:
         async with open_service(
             world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test"
         ) as service:
-            yield service.client
+            yield service.local
 
     @asynccontextmanager
     async def node_that_crashes(self) -> AsyncIterator[LocalClient]:
