@@ -211,12 +211,12 @@ class Storage(Protocol):
 
 
 class Bulk(Protocol):
-    """A bulk answer on its way: iterate over its chunks, then read ``answer``. Both may raise any ``WorldError``."""
+    """A bulk answer on its way: iterate over its chunks, then read ``final``. Both may raise any ``WorldError``."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     @property
-    def answer(self) -> bytes: ...
+    def final(self) -> bytes: ...
 
 
 class Asked(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from golemp2p.client import Client
+from golemp2p.client import Client, MeshAdmin
 from golemp2p_gateway.http import Request, Response
 from golemp2p_gateway.metrics import EdgeMetrics
 from golemp2p_gateway.settings import GatewaySettings
@@ -16,9 +16,12 @@ Schema: TypeAlias = dict[str, Any]  # a JSON schema; {"$ref": "#/components/sche
 
 @dataclass(frozen=True, slots=True)
 class Edge:
+    """``admin`` is ``None`` for a client that stands in no mesh: an application's own."""
+
     client: Client
     settings: GatewaySettings
     metrics: EdgeMetrics
+    admin: MeshAdmin | None = None
 
 
 Handler: TypeAlias = Callable[[Edge, Request], Awaitable[Response]]

@@ -34,13 +34,15 @@ class UnsupportedMediaType(MalformedRequest):
 
 @dataclass(slots=True)
 class Request:
-    """One request. ``headers`` have lower-case names; ``chunks`` may be called once."""
+    """One request. ``headers`` have lower-case names; ``chunks`` may be called once. ``client``: address of who sent it, ``None`` where
+    it has none, as behind a socket file, and on the hot path, which does not look."""
 
     method: str
     params: Mapping[str, str]
     query_string: bytes
     headers: Sequence[tuple[bytes, bytes]]
     chunks: Callable[[], Chunks]
+    client: str | None = None
     _query: dict[str, list[str]] | None = None
 
     def header(self, name: bytes) -> str | None:

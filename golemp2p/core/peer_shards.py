@@ -28,7 +28,7 @@ from golemp2p.errors import InvalidState
 from golemp2p.model.membership import Member as NodeMember
 from golemp2p.model.messages_shard import Append, AskPrimary, Offer, Resigned, ShardMessage
 from golemp2p.model.replica_write import ReplicaRecord
-from golemp2p.model.replication import BLANK, Configuration, Member
+from golemp2p.model.replication import BLANK, Branch, Configuration, Member
 
 
 class PeerShards:
@@ -261,6 +261,20 @@ class PeerShards:
             with suppress(InvalidState):  # as above
                 self._drive(shard, replica.hand_over(successor, now_ns), now_ns)
 
+    def step_aside(self, now_ns: int) -> None:
+        """Each shard goes to who would succeed this node, if it died."""
+        for shard in [shard for shard, replica in self._replicas.items() if replica.is_serving]:
+            successor = next((key for key in self._willing(shard) if key != self.me.public_key), None)
+            if successor is not None:
+                self.hand_over(shard, successor, now_ns)
+
+    def recover_by_force(self, shard: int, order: Branch, now_ns: int) -> None:
+        """Raises ``InvalidState``, also for a shard that this node does not hold."""
+        replica = self._replicas.get(shard)
+        if replica is None:
+            raise InvalidState(f"this node holds no replica of shard {shard}")
+        self._drive(shard, replica.recover_by_force(order, now_ns), now_ns)
+
     # -- time
 
     def next_due_ns(self) -> int | None:
@@ -374,15 +388,19 @@ class PeerShards:
         return any(member.public_key == self.me.public_key for member in configuration.electors)
 
     def _rank(self, shard: int) -> int:
-        """How many live voters should campaign before this node; those that are draining come last."""
+        """How many live voters should campaign before this node."""
+        order = self._willing(shard)
+        return order.index(self.me.public_key) if self.me.public_key in order else len(order)
+
+    def _willing(self, shard: int) -> list[bytes]:
+        """The live voters, who should be primary first; those that are draining come last."""
         places = []
         for key in self.voters(shard):
             if key not in self._suspected:
                 node = self._member_of(key)
                 places.append(Place(key, 1 if node is None else node.record.weight))
         willing = ranked(shard, [place for place in places if place.weight])
-        order = [place.public_key for place in willing] + [place.public_key for place in places if not place.weight]
-        return order.index(self.me.public_key) if self.me.public_key in order else len(order)
+        return [place.public_key for place in willing] + [place.public_key for place in places if not place.weight]
 
     def _store_of(self, public_key: bytes) -> bytes | None:
         node = self._member_of(public_key)

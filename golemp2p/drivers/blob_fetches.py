@@ -177,7 +177,7 @@ class BlobFetches:
                         if fetching.have >= due:
                             due = fetching.have + PACE_BYTES
                             pace.deadline = trio.current_time() + PACE_S
-                    answer = bulk.answer
+                    answer = bulk.final
         except (Golemp2pError, trio.TooSlowError) as error:
             told = error if isinstance(error, Golemp2pError) else DeadlineExceeded("too slow")
             extra = {"blob": fetch.sha256.hex(), "peer": str(NodeId.of(peer)), "offset": fetching.have, "error": str(told)}

@@ -39,7 +39,7 @@ class RetryPolicy(NamedTuple):
 
 
 class Create(NamedTuple):
-    """Index 1 of every worker's log."""
+    """Index 1 of every worker's log. ``request_key``: of the request that made it, so that the same request makes it once."""
 
     time_ns: int
     component_id: str
@@ -52,6 +52,7 @@ class Create(NamedTuple):
     ephemeral: bool
     created_by: str
     memory_initial: int
+    request_key: str = ""
 
 
 class ExportedFunctionInvoked(NamedTuple):

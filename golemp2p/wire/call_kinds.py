@@ -1,4 +1,7 @@
-"""Numbers of the calls between nodes (``ports.Mesh.request`` and ``fetch``). None is ever used again for another call."""
+"""What one node may ask of another beside the messages of the cores: the kind of a call (``ports.Mesh.request``, ``fetch``).
+
+Numbers are part of the protocol and never used again for something else.
+"""
 
 from __future__ import annotations
 

@@ -242,6 +242,6 @@ class Transfer:
         raise DeadlineExceeded("the next chunk did not come")
 
     @property
-    def answer(self) -> bytes:
+    def final(self) -> bytes:
         assert self._answer is not None
         return self._answer

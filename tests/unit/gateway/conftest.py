@@ -10,6 +10,7 @@ import trio
 from gateway_harness import WASM, Gateway
 
 from golemp2p.testing.client import FakeClient
+from golemp2p.testing.mesh_admin import FakeMeshAdmin
 from golemp2p_gateway import GatewaySettings, serve
 
 
@@ -23,8 +24,11 @@ async def gateway(settings: GatewaySettings, nursery: trio.Nursery) -> AsyncIter
     fake = FakeClient()
     info = await fake.add_component("adder", WASM, env={"A": "1"})
     shutdown = trio.Event()
-    addresses = await nursery.start(lambda task_status: serve(fake, settings, shutdown=shutdown, task_status=task_status))
+    admin = FakeMeshAdmin()
+    addresses = await nursery.start(
+        lambda task_status: serve(fake, settings, admin=admin, shutdown=shutdown, task_status=task_status)
+    )
     url = httpx.URL(addresses[0])
     async with httpx.AsyncClient(base_url=url, timeout=5) as http:
-        yield Gateway(fake, http, (url.host, url.port), settings, shutdown, info.component)
+        yield Gateway(fake, http, (url.host, url.port), settings, shutdown, info.component, admin)
     nursery.cancel_scope.cancel()

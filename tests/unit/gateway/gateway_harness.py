@@ -9,6 +9,7 @@ import trio
 
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.client import FakeClient
+from golemp2p.testing.mesh_admin import FakeMeshAdmin
 from golemp2p_gateway import GatewaySettings
 
 WASM = b"\0asm\x0d\0\1\0" + b"component"
@@ -22,6 +23,7 @@ class Gateway:
     settings: GatewaySettings
     shutdown: trio.Event
     component: ComponentId
+    admin: FakeMeshAdmin
 
     @property
     def path(self) -> str:
