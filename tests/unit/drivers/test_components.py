@@ -104,6 +104,7 @@ async def test_the_newest_is_asked_for_and_old_ones_are_known_without_asking(mes
     assert follower.known_version(first.component, 1) is None
     assert await follower.latest(first.component) == second
     asks = b.asks_count
+    await follower.require(first.component)
     assert await follower.version(first.component, 0) == first
     assert await follower.version(first.component, 1) == second
     assert b.asks_count == asks
@@ -136,6 +137,8 @@ async def test_what_cannot_be_is_refused_before_anything_is_written(mesh, three)
         assert await components.by_name("unknown") == []
         with pytest.raises(ComponentNotFound):
             await components.latest(unknown)
+        with pytest.raises(ComponentNotFound):
+            await components.require(unknown)
     with pytest.raises(InvalidName):
         await add(leader, name="a/b")
     with pytest.raises(InvalidComponent, match="not WebAssembly"):
