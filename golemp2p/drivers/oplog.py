@@ -56,9 +56,13 @@ class Payload(NamedTuple):
 
 
 class Appending(Protocol):
-    """Who makes segments of a log durable: ``drivers.shards.Shards``."""
+    """What logs need of ``drivers.shards.Shards``, which says what the methods promise."""
 
     shards_count: int
+
+    async def level(self, shard: int) -> None:
+        """Returns when all that was appended to ``shard`` so far is committed, and in storage."""
+        ...
 
     def append(
         self,
@@ -68,8 +72,6 @@ class Appending(Protocol):
         head: LogHead,
         done: Callable[[Exception | None], None],
     ) -> bytes: ...
-
-    async def level(self, shard: int) -> None: ...
 
 
 _PAYLOAD_FIELDS: dict[type, str] = {

@@ -215,7 +215,7 @@ class LocalClient:
         return metadata_of(worker, found.state)
 
     async def worker(self, worker: WorkerId) -> WorkerMetadata:
-        await self._components.latest(worker.component)
+        await self._components.require(worker.component)
         found = self._workers.in_memory(worker)
         if found is not None:
             return metadata_of(worker, found.state)
@@ -228,7 +228,7 @@ class LocalClient:
     async def workers(
         self, component: ComponentId, *, filter: WorkerFilter | None = None, cursor: str | None = None, count: int = 50
     ) -> WorkersPage:
-        await self._components.latest(component)
+        await self._components.require(component)
         prefix = f"{component}/"
         after = prefix + cursor if cursor else ""
         most, shards = min(max(count, 1), PAGE_MAX), self._shards.ready_shards()
@@ -244,7 +244,7 @@ class LocalClient:
         return WorkersPage(tuple(found), worker_of(heads[-1]).name if full else None)
 
     async def delete_worker(self, worker: WorkerId) -> None:
-        await self._components.latest(worker.component)
+        await self._components.require(worker.component)
         await self._workers.delete(worker)
 
     async def interrupt_worker(self, worker: WorkerId, *, recover_immediately: bool = False) -> None:
