@@ -150,13 +150,13 @@ async def open_service(
             spawn=spawn,
         )
         admin = MeshDesk(
-            peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
+            peers, peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
             expelled=peers.expelled, stop=lambda reason: service.ended.set(),
         )  # fmt: skip
         service = Service(client, admin, peers)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
         network = Network(identity, peers, streams=world.streams, dice=_dice(world))
-        peers.attach(network, shards, {call_kinds.STATUS: directory.serve})
+        peers.attach(network, shards, {call_kinds.STATUS: directory.serve, call_kinds.OVERRULED: admin.serve_overruled})
         bound = await nursery.start(network.run, mesh_settings.listen)
         peer.membership.update(
             peers.now_ns(), addresses=mesh_settings.advertised(bound), weight=mesh_settings.weight, domain=mesh_settings.domain
