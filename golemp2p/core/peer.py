@@ -132,6 +132,13 @@ class Peer:
         self._changed[self.own] = None
         return self._done(now_ns)
 
+    def meet(self, peers: Sequence[bytes], now_ns: int) -> list[Effect]:
+        """These public keys may be members, of whom this node learned elsewhere: strangers among them are asked to let it in."""
+        strangers = [peer for peer in peers if not self.membership.is_alive(peer)]
+        if strangers:
+            self._node_level(self.membership.join(strangers, now_ns), now_ns)
+        return self._done(now_ns)
+
     def step_aside(self, now_ns: int) -> list[Effect]:
         """Hand over every shard that this node serves to a live voter of it, while it stays a member: its process is about to end."""
         self.shards.step_aside(now_ns)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from golemp2p.core.dice import Dice
+from golemp2p.core.dues import Dues
 from golemp2p.core.effects import Effect, Persist, Send
 from golemp2p.core.notary import Notary
 from golemp2p.core.peer_effects import PeerProfile
@@ -61,7 +62,7 @@ class PeerShards:
         self._voters: dict[int, tuple[bytes, ...]] = {}  # of each of them
         self._of_peer: dict[bytes, dict[int, None]] = {}
         self._suspected: dict[bytes, None] = {}
-        self._dues: dict[int, int] = {}
+        self._dues = Dues()
         self._touched: dict[int, None] = {}
         self._views: dict[int, ShardView] = {}
         self._has_led: dict[int, None] = {}  # shards of which a primary was heard since the start
@@ -150,7 +151,8 @@ class PeerShards:
         self._records[shard] = replica.record
         self._index(shard, BLANK)
         del self._replicas[shard], self._configurations[shard], self._voters[shard]
-        for table in (self._dues, self._touched, self._has_led, self._doubted_ns):
+        self._dues.put(shard, None)
+        for table in (self._touched, self._has_led, self._doubted_ns):
             table.pop(shard, None)
         self._succession.led(shard)
         self._lose_view(shard)
@@ -290,15 +292,15 @@ class PeerShards:
 
     def next_due_ns(self) -> int | None:
         due_ns = self._succession.next_due_ns()
-        for other_ns in self._dues.values():
-            if due_ns is None or other_ns < due_ns:
-                due_ns = other_ns
+        soonest_ns = self._dues.soonest_ns()
+        if soonest_ns is not None and (due_ns is None or soonest_ns < due_ns):
+            due_ns = soonest_ns
         if self._strangers_ns is not None and (due_ns is None or self._strangers_ns < due_ns):
             due_ns = self._strangers_ns
         return due_ns
 
     def on_time(self, now_ns: int) -> None:
-        for shard in [shard for shard, due_ns in self._dues.items() if due_ns <= now_ns]:
+        for shard in self._dues.until(now_ns):
             self._drive(shard, self._replicas[shard].on_time(now_ns), now_ns)
         for shard in self._succession.due(now_ns):
             self._succeed(shard, now_ns)
@@ -422,11 +424,7 @@ class PeerShards:
     def _drive(self, shard: int, effects: Sequence[Effect], now_ns: int) -> None:
         self._touched[shard] = None
         replica = self._replicas[shard]
-        due_ns = replica.next_due_ns()
-        if due_ns is None:
-            self._dues.pop(shard, None)
-        else:
-            self._dues[shard] = due_ns
+        self._dues.put(shard, replica.next_due_ns())
         for effect in effects:
             if effect.__class__ is Persist:
                 self._token += 1

@@ -137,8 +137,8 @@ def _refusal(ours: Genesis, theirs: Genesis) -> str:
 
 
 async def _write_births(storage: Storage, founder: Member, shards_count: int) -> None:
-    """Configuration zero of every shard is the founder alone (S0). Durable before the genesis record: a node without one that has shards
-    did not finish founding, and founds anew."""
+    """Configuration zero of every shard is the founder alone (S0). Durable before the genesis record: a node without one that has
+    shards did not finish founding, and founds anew."""
     base = base_at_birth(founder)
     waiter = Waiter()
     storage.submit(

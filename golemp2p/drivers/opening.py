@@ -18,6 +18,8 @@ from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import PeerProfile
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.drivers.authority import MeshAuthority
+from golemp2p.drivers.blob_repair import BlobRepair
+from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components
 from golemp2p.drivers.describing import described
 from golemp2p.drivers.mesh_admin import MeshDesk
@@ -76,6 +78,7 @@ class Service:
     client: LocalClient
     admin: MeshDesk
     peers: PeerDriver
+    mesh_id: bytes
     http: str = ""
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -101,24 +104,30 @@ async def open_service(
         spawn = nursery.start_soon
         peer = await _peer(world, mesh, signer, mesh_settings)
         peers = PeerDriver(peer, storage, spawn=spawn, shards_count=mesh.shards_count)
-        shards = Shards(peers, storage, signer, spawn=spawn, describe=partial(described, storage))
+        blobs = Blobs(storage, peers, spawn=spawn)
+        repair = BlobRepair(blobs, storage)
+        shards = Shards(peers, storage, signer, spawn=spawn, describe=partial(described, storage), repair=repair)
         timers = Timers(storage, world.clock, settings.resume_concurrency, worker_of, peers.ready_shards)
-        shards.add_tenant(timers.shards_started, lambda shard: None)
+        shards.add_tenant(timers.shard_started, lambda shard: None)
         components = Components(
-            mesh=mesh.mesh_key,
+            mesh_key=mesh.mesh_key,
+            mesh=peers,
             storage=storage,
             shards=shards,
+            blobs=blobs,
             guests=world.guests,
             clock=world.clock,
             spawn=spawn,
             scratch_dir=world.scratch_dir,
             bytes_max=settings.component_bytes_max,
         )
+        shards.add_tenant(components.shard_ready, components.shard_lost)
         workers = Workers(
             settings=settings,
             storage=storage,
             shards=shards,
             components=components,
+            blobs=blobs,
             clock=world.clock,
             random_bytes=world.random_bytes,
             spawn=spawn,
@@ -136,6 +145,7 @@ async def open_service(
             peers=peers,
             shards=shards,
             components=components,
+            blobs=blobs,
             workers=workers,
             timers=timers,
             version=version,
@@ -153,10 +163,16 @@ async def open_service(
             peers, peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
             expelled=peers.expelled, stop=lambda reason: service.ended.set(),
         )  # fmt: skip
-        service = Service(client, admin, peers)
+        service = Service(client, admin, peers, mesh.genesis.mesh_id)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
         network = Network(identity, peers, streams=world.streams, dice=_dice(world))
-        peers.attach(network, shards, {call_kinds.STATUS: directory.serve, call_kinds.OVERRULED: admin.serve_overruled})
+        calls = {
+            call_kinds.STATUS: directory.serve,
+            call_kinds.BLOB: blobs.serve_blob,
+            call_kinds.BLOB_OFFER: blobs.serve_offer,
+            call_kinds.OVERRULED: admin.serve_overruled,
+        }
+        peers.attach(network, shards, calls)
         bound = await nursery.start(network.run, mesh_settings.listen)
         peer.membership.update(
             peers.now_ns(), addresses=mesh_settings.advertised(bound), weight=mesh_settings.weight, domain=mesh_settings.domain
@@ -165,9 +181,9 @@ async def open_service(
         spawn(workers.run_sweeper)
         spawn(timers.run, workers.wake)
         spawn(admin.run)
+        spawn(repair.run)
         with trio.move_on_after(SETTLE_S):
             await peers.settled.wait()
-        await components.start()
         try:
             yield service
         finally:
@@ -208,4 +224,4 @@ def _incarnation_of(peer: Peer, public_key: bytes) -> int | None:
 
 
 def _dice(world: World) -> Random:
-    return Random(world.random_bytes(16))
+    return Random(world.random_bytes(16))  # noqa: S311  # chance, not secrets

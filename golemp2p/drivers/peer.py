@@ -33,6 +33,7 @@ from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network
 from golemp2p.model.membership import NodeRecord, Status
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
+from golemp2p.model.replication import Entry
 from golemp2p.ports import Asked, Bulk, Storage
 from golemp2p.values import cbor
 from golemp2p.wire.messages_membership import decode_node_record, encode_node_record
@@ -69,14 +70,17 @@ class ShardTenants(Protocol):
     def stopped(self, shard: int, reason: str) -> None:
         """Not any more: append nothing, answer nothing."""
 
-    def committed(self, shard: int, position: int) -> None:
-        """Everything up to ``position``; told of shards that this node serves or served."""
+    def committed(self, shard: int, entries: Sequence[Entry]) -> None:
+        """Of any shard that this node holds."""
 
     def stalled(self, shard: int, error: WorldError) -> None:
         """The disk refuses what was appended: it may be committed later all the same."""
 
     def installed(self, shard: int) -> None:
         """Logs came from others, as of some base, without descriptions."""
+
+    def forgotten(self, shard: int) -> None:
+        """This node holds the shard no more."""
 
 
 class PeerDriver:
@@ -98,7 +102,6 @@ class PeerDriver:
         self._starting: dict[int, int] = {}
         self._removals = Removals(storage)
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
-        self._token = trio.lowlevel.current_trio_token()
         self._nap = trio.CancelScope()
         self._has_started = False
         self._alone: set[int] = set()  # shards of which this node is the only voter, and which it does not serve yet
@@ -177,6 +180,15 @@ class PeerDriver:
     def _running(self) -> Network:
         assert self._network is not None, "attach comes first"
         return self._network
+
+    def found(self, peer: bytes, addresses: Sequence[str]) -> None:
+        """A node of this mesh may be at ``addresses``: worth a try if it is not known, or not there."""
+        if not self._has_started or peer == self.own or self.peer.membership.is_alive(peer):
+            return
+        member = self.peer.membership.members.get(peer)
+        known = () if member is None else member.record.addresses
+        self._running().learn(peer, tuple(dict.fromkeys((*known, *addresses))))
+        self.carry_out(self.peer.meet((peer,), self.now_ns()))
 
     # -- ports.Mesh
 
@@ -271,7 +283,6 @@ class PeerDriver:
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         """Writes and messages first: what the others lead to, as calls of the core, must come after them."""
-        self._token.run_sync_soon(self._hurry, idempotent=True)
         others = []
         for effect in effects:
             kind = effect.__class__
@@ -285,9 +296,10 @@ class PeerDriver:
                 others.append(effect)
         for effect in others:
             self._handle(effect)
+        self._hurry()
 
     def _hurry(self) -> None:
-        """Wake up in time for what is due next: looked at once for all that happens in one turn of the loop."""
+        """Wake up in time for what is due next."""
         due_ns = self.peer.next_due_ns()
         if due_ns is not None and due_ns / 1e9 < self._nap.deadline:
             self._nap.deadline = due_ns / 1e9
@@ -295,7 +307,7 @@ class PeerDriver:
     def _handle(self, effect: Any) -> None:
         match effect:
             case Committed(shard, entries):
-                self._tenant().committed(shard, entries[-1].position)
+                self._tenant().committed(shard, entries)
             case Requested():
                 self.asks.requested(effect)
             case Answered():
@@ -350,6 +362,8 @@ class PeerDriver:
 
     def _installed(self, write: Persist) -> None:
         shard = write.write.shard
+        if write.write.is_forgotten and shard not in self.peer.shards:
+            self._tenant().forgotten(shard)
         tokens = self._installing.get(shard)
         if tokens and write.token in tokens:
             tokens.remove(write.token)

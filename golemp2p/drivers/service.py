@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from golemp2p.client import NodeInfo, OplogPage, WorkersPage
+from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components, LoadedComponent
 from golemp2p.drivers.listing import matches
 from golemp2p.drivers.mesh_state import MeshState
@@ -68,6 +69,7 @@ class LocalClient:
         peers: PeerDriver,
         shards: Shards,
         components: Components,
+        blobs: Blobs,
         workers: Workers,
         timers: Timers,
         version: str,
@@ -81,6 +83,7 @@ class LocalClient:
         self.peers = peers
         self._shards = shards
         self._components = components
+        self._blobs = blobs
         self._workers = workers
         self._timers = timers
         self._version = version
@@ -90,26 +93,33 @@ class LocalClient:
     # -- components -----------------------------------------------------------------------------------------------------
 
     async def add_component(
-        self, name: str, wasm: bytes, *, ephemeral: bool = False, env: dict[str, str] | None = None
+        self, name: str, wasm: bytes, *, ephemeral: bool = False, env: dict[str, str] | None = None, request_key: str = ""
     ) -> ComponentInfo:
-        return await self._components.add(name, wasm, ephemeral=ephemeral, env=env or {})
+        return await self._components.add(name, wasm, ephemeral=ephemeral, env=env or {}, request_key=request_key)
 
     async def update_component(
-        self, component: ComponentId, wasm: bytes, *, ephemeral: bool | None = None, env: dict[str, str] | None = None
+        self,
+        component: ComponentId,
+        wasm: bytes,
+        *,
+        ephemeral: bool | None = None,
+        env: dict[str, str] | None = None,
+        request_key: str = "",
     ) -> ComponentInfo:
-        return await self._components.update(component, wasm, ephemeral=ephemeral, env=env)
+        return await self._components.update(component, wasm, ephemeral=ephemeral, env=env, request_key=request_key)
 
     async def components(self, name: str | None = None) -> list[ComponentInfo]:
-        return self._components.all() if name is None else self._components.by_name(name)
+        """Of all names: those whose shards this node serves."""
+        return await self._components.owned() if name is None else await self._components.by_name(name)
 
     async def component_versions(self, component: ComponentId) -> list[ComponentInfo]:
-        return list(self._components.versions(component))
+        return await self._components.versions(component)
 
     async def component(self, component: ComponentId, version: int | None = None) -> ComponentInfo:
-        return self._components.version(component, version)
+        return await self._components.version(component, version)
 
     async def component_file(self, component: ComponentId, version: int | None = None) -> Path:
-        return await self._components.file(self._components.version(component, version))
+        return await self._components.file(await self._components.version(component, version))
 
     def compilation(self, sha256: bytes) -> CompilationState | None:
         return self._guests.compilation(sha256)
@@ -162,8 +172,8 @@ class LocalClient:
         key = self._checked_key(key)
         identity = WorkerId(component, worker if worker is not None else self._uuid())
         found = self._workers.in_memory(identity) or await self._workers.lookup(identity)
-        version = self._components.latest(component).version if found is None else found.create.component_version
-        loaded = await self._components.loaded(component, version)
+        version = (await self._components.latest(component)).version if found is None else found.create.component_version
+        loaded = self._components.loaded_nowait(component, version) or await self._components.loaded(component, version)
         resolved, request = self._encode_request(loaded, identity, function, params)
         if found is None:
             found = await self._workers.lookup(identity) or await self._workers.create(identity, version)
@@ -197,15 +207,15 @@ class LocalClient:
     # -- workers --------------------------------------------------------------------------------------------------------
 
     async def create_worker(
-        self, worker: WorkerId, *, args: Sequence[str] = (), env: dict[str, str] | None = None
+        self, worker: WorkerId, *, args: Sequence[str] = (), env: dict[str, str] | None = None, request_key: str = ""
     ) -> WorkerMetadata:
-        version = self._components.latest(worker.component).version
-        found = await self._workers.create(worker, version, args=args, env=(env or {}).items())
+        version = (await self._components.latest(worker.component)).version
+        found = await self._workers.create(worker, version, args=args, env=(env or {}).items(), request_key=request_key)
         await found.writer.commit()
         return metadata_of(worker, found.state)
 
     async def worker(self, worker: WorkerId) -> WorkerMetadata:
-        self._components.latest(worker.component)
+        await self._components.latest(worker.component)
         found = self._workers.in_memory(worker)
         if found is not None:
             return metadata_of(worker, found.state)
@@ -218,7 +228,7 @@ class LocalClient:
     async def workers(
         self, component: ComponentId, *, filter: WorkerFilter | None = None, cursor: str | None = None, count: int = 50
     ) -> WorkersPage:
-        self._components.latest(component)
+        await self._components.latest(component)
         prefix = f"{component}/"
         after = prefix + cursor if cursor else ""
         most, shards = min(max(count, 1), PAGE_MAX), self._shards.ready_shards()
@@ -234,7 +244,7 @@ class LocalClient:
         return WorkersPage(tuple(found), worker_of(heads[-1]).name if full else None)
 
     async def delete_worker(self, worker: WorkerId) -> None:
-        self._components.latest(worker.component)
+        await self._components.latest(worker.component)
         await self._workers.delete(worker)
 
     async def interrupt_worker(self, worker: WorkerId, *, recover_immediately: bool = False) -> None:
@@ -261,10 +271,10 @@ class LocalClient:
         if head is None:
             raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
         first, count = max(first, 1), min(max(count, 1), PAGE_MAX)
-        entries = await read_range(self._storage, head, first, count)
+        entries = await read_range(self._storage, self._blobs, head, first, count)
         last_index = head.tail - 1
         next_index = first + len(entries) if first + len(entries) <= last_index else None
-        info = self._components.version(worker.component, metadata_from(head).component_version)
+        info = await self._components.version(worker.component, metadata_from(head).component_version)
         return OplogPage(tuple(enumerate(entries, first)), next_index, first, last_index, info)
 
     @asynccontextmanager
@@ -286,7 +296,8 @@ class LocalClient:
             **self._workers.statistics(),
             **self._guests.statistics(),
             **_storage_statistics(self._storage),
-            "components": float(len(self._components.all())),
+            **self._components.statistics(),
+            **self._blobs.statistics(),
             "segments_sealed_total": float(self._shards.segments_total),
             **self.peers.statistics(),
             "timers_fired_total": float(self._timers.fired_total),

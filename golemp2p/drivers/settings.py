@@ -50,8 +50,8 @@ class ServiceSettings:
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
     """How a node meets the others. ``listen``: addresses (port 0: any free one), none for a node that only dials; ``advertised``: what
-    it tells others, from where it listens; ``join``: an invite; ``weight``: its capacity relative to the others'; ``domain``: what fails
-    together with it, "" for itself alone."""
+    it tells others, from where it listens; ``join``: an invite; ``weight``: its capacity relative to the others'; ``domain``: what
+    fails together with it, "" for itself alone."""
 
     listen: tuple[str, ...] = ()
     advertised: Callable[[Sequence[str]], tuple[str, ...]] = tuple

@@ -1,4 +1,4 @@
-"""The shards that this node serves, as those who write logs see them: appends with callbacks, and who is told when a shard comes or goes.
+"""The shards that this node serves, as those who write logs see them: appends with callbacks, and news of shards that come or go.
 
     LogWriter --append--> seal --> replica --committed--> done(None)
                                            --moved, stalled--> done(error)
@@ -11,22 +11,26 @@ missed something is told ``Moved``.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 import trio
 
 from golemp2p.core.replica import Replica
+from golemp2p.drivers.blob_repair import BlobRepair
+from golemp2p.drivers.oplog import Payload
 from golemp2p.drivers.peer import PeerDriver
 from golemp2p.drivers.work import Work
-from golemp2p.errors import InvalidState, Moved, WorldError
+from golemp2p.errors import Golemp2pError, InvalidState, Moved, WorldError
 from golemp2p.model.ids import Key
-from golemp2p.model.replication import LogSegment
+from golemp2p.model.replication import Entry, LogSegment
 from golemp2p.ports import LogHead, Storage
 from golemp2p.wire.description import Description, encode_description
 from golemp2p.wire.identity import Signer
 from golemp2p.wire.segment import seal
+
+logger = logging.getLogger(__name__)
 
 Done = Callable[[Exception | None], None]
 
@@ -34,17 +38,9 @@ RETRY_AFTER_S = 0.1
 """Advice to whoever comes to the wrong node."""
 
 
-class Payload(NamedTuple):
-    """Entries ``first`` .. ``first + count - 1`` of a log, encoded one after another."""
-
-    first: int
-    count: int  # type: ignore[assignment]  # tuple.count is not used
-    data: bytes
-
-
 class Shards:
-    """``started(shards)`` and ``stopped(shard)`` are called for every tenant, in the order in which tenants were added. ``describe``: writes
-    down what an undescribed log is."""
+    """``started(shard)`` and ``stopped(shard)`` are called for every tenant, in the order in which tenants were added.
+    ``describe``: writes down what an undescribed log is."""
 
     def __init__(
         self,
@@ -54,8 +50,10 @@ class Shards:
         *,
         spawn: Callable[..., None],
         describe: Callable[[LogHead], Awaitable[None]],
+        repair: BlobRepair,
     ) -> None:
         self._peers = peers
+        self._repair = repair
         self._describe_log = describe
         self._work = Work(peers, spawn)
         self._storage = storage
@@ -63,13 +61,13 @@ class Shards:
         self._spawn = spawn
         self.shards_count = peers.shards_count
         self._pending: dict[int, deque[tuple[int, Done]]] = {}
-        self._started: list[Callable[[Sequence[int]], None]] = []
+        self._started: list[Callable[[int], None]] = []
         self._stopped: list[Callable[[int], None]] = []
         self._new: list[int] = []
         self._is_settling = False
         self.segments_total = 0
 
-    def add_tenant(self, started: Callable[[Sequence[int]], None], stopped: Callable[[int], None]) -> None:
+    def add_tenant(self, started: Callable[[int], None], stopped: Callable[[int], None]) -> None:
         """Who is added later is told of what starts from then on."""
         self._started.append(started)
         self._stopped.append(stopped)
@@ -188,16 +186,30 @@ class Shards:
         for stopped in self._stopped:
             stopped(shard)
 
-    def committed(self, shard: int, position: int) -> None:
+    def committed(self, shard: int, entries: Sequence[Entry]) -> None:
         pending = self._pending.get(shard)
-        while pending and pending[0][0] <= position:
+        while pending and pending[0][0] <= entries[-1].position:
             pending.popleft()[1](None)
+        if not self._peers.is_ready(shard):
+            segments = (entry.content.data for entry in entries if isinstance(entry.content, LogSegment))
+            self._repair.want_segments(shard, segments)
 
     def stalled(self, shard: int, error: WorldError) -> None:
         self._fail(shard, error)
 
     def installed(self, shard: int) -> None:
-        """Described when this node begins to serve the shard."""
+        self._spawn(self._take_in, shard)
+
+    def forgotten(self, shard: int) -> None:
+        self._repair.forget(shard)
+
+    async def _take_in(self, shard: int) -> None:
+        """Logs came from others: say what they are, have what they name."""
+        try:
+            await self._describe(frozenset((shard,)))
+            await self._repair.scan(shard)
+        except Golemp2pError as error:  # again when this node begins to serve the shard
+            logger.warning("shard_not_taken_in", extra={"shard": shard, "code": error.code, "error": str(error)})
 
     def _fail(self, shard: int, error: WorldError) -> None:
         pending = self._pending.pop(shard, None)
@@ -210,9 +222,10 @@ class Shards:
             while self._new:
                 shards, self._new = self._new, []
                 await self._describe(frozenset(shards))
-                ready = [shard for shard in shards if self.is_ready(shard)]
-                for started in self._started:
-                    started(ready)
+                for shard in shards:
+                    if self.is_ready(shard):
+                        for started in self._started:
+                            started(shard)
         finally:
             self._is_settling = False
 

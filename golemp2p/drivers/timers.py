@@ -41,8 +41,8 @@ class _Outcome(Enum):
 
 
 class Timers:
-    """``wake(worker)`` loads the worker, lets it go on, and returns when that is durable. ``ready_shards()``: of whose workers the timers
-    are this node's business."""
+    """``wake(worker)`` loads the worker, lets it go on, and returns when that is durable. ``ready_shards()``: whose timers are
+    this node's business."""
 
     def __init__(
         self,
@@ -68,8 +68,8 @@ class Timers:
             self._next_ns = wake_ns
             self._changed.set()
 
-    def shards_started(self, shards: Sequence[int]) -> None:
-        """Their timers are this node's business now."""
+    def shard_started(self, shard: int) -> None:
+        """Its timers are this node's business now."""
         self._changed.set()
 
     async def run(self, wake: Callable[[WorkerId], Awaitable[None]]) -> None:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from golemp2p.core.worker_state import WorkerState
+from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components, check_environment
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.settings import ServiceSettings
@@ -65,6 +66,7 @@ class Workers:
         storage: Storage,
         shards: Shards,
         components: Components,
+        blobs: Blobs,
         clock: Clock,
         random_bytes: RandomBytes,
         spawn: Callable[..., None],
@@ -75,6 +77,7 @@ class Workers:
         self.settings = settings
         self.storage = storage
         self.components = components
+        self.blobs = blobs
         self.clock = clock
         self.random_bytes = random_bytes
         self.spawn = spawn
@@ -93,7 +96,9 @@ class Workers:
         self._coming_back: set[WorkerId] = set()
         self._stopping = False
         self._resuming = trio.CapacityLimiter(settings.resume_concurrency)
-        shards.add_tenant(self._shards_started, self._shard_stopped)
+        self._to_resume: deque[int] = deque()
+        self._is_resuming = False
+        shards.add_tenant(self._shard_started, self._shard_stopped)
 
     # -- finding --------------------------------------------------------------------------------------------------------
 
@@ -150,18 +155,24 @@ class Workers:
         return found
 
     async def create(
-        self, worker: WorkerId, version: int, *, args: Iterable[str] = (), env: Iterable[tuple[str, str]] = ()
+        self,
+        worker: WorkerId,
+        version: int,
+        *,
+        args: Iterable[str] = (),
+        env: Iterable[tuple[str, str]] = (),
+        request_key: str = "",
     ) -> Worker:
-        """A new worker; its ``Create`` entry is durable at its first commit. Raises ``WorkerAlreadyExists``, ``PayloadTooLarge`` and
-        ``MalformedRequest`` for args and env."""
-        if await self.lookup(worker) is not None:
-            raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
-        found = self._loaded.get(worker)
+        """A new worker; its ``Create`` entry is durable at its first commit. Under the same ``request_key`` it is made once. Raises
+        ``WorkerAlreadyExists``, ``PayloadTooLarge`` and ``MalformedRequest`` for args and env."""
+        info = await self.components.version(worker.component, version)
+        found = await self.lookup(worker) or self._loaded.get(worker)
         if found is not None:
+            if request_key and found.create.request_key == request_key:
+                return found
             raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
         self._shards.check(self.shard_of(worker))
         self._make_room()
-        info = self.components.version(worker.component, version)
         args, own = tuple(args), dict(env)
         check_environment(args, own)
         entry = e.Create(
@@ -176,6 +187,7 @@ class Workers:
             ephemeral=info.ephemeral,
             created_by=self._node_name,
             memory_initial=info.memory_initial,
+            request_key=request_key,
         )
         state = WorkerState()
         writer = self._writer(worker, state, None)
@@ -242,10 +254,14 @@ class Workers:
         head = await self.storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"the log of worker {worker} is gone")
-        for entry in await read_range(self.storage, head, index, 1):
+        for entry in await read_range(self.storage, self.blobs, head, index, 1):
             if isinstance(entry, e.ExportedFunctionCompleted) and isinstance(entry.response, bytes):
                 return loads(entry.response)
         raise DataDamaged(f"worker {worker}", f"entry {index} is not the result it should be")
+
+    async def blob(self, worker: WorkerId, ref: e.BlobRef) -> bytes:
+        """A large payload of ``worker``'s log. Raises as ``Blobs.get``."""
+        return await self.blobs.get(ref.sha256, size=ref.size_bytes, shard=self.shard_of(worker))
 
     def suspend_after_s(self) -> float:
         settings = self.settings
@@ -371,18 +387,31 @@ class Workers:
 
     # -- starting and stopping ------------------------------------------------------------------------------------------
 
-    def _shards_started(self, shards: Sequence[int]) -> None:
-        if not self._stopping:
-            self.spawn(self._resume_open_work, shards)
+    def _shard_started(self, shard: int) -> None:
+        self._to_resume.append(shard)
+        if not self._is_resuming and not self._stopping:
+            self._is_resuming = True
+            self.spawn(self._resume_open_work)
 
-    async def _resume_open_work(self, shards: Sequence[int]) -> None:
+    async def _resume_open_work(self) -> None:
         """Workers that were in the middle of something go on, a few at a time."""
-        for shard in shards:
-            for head in await self.storage.heads_with_open_work(shard):
-                if head.kind == WORKER:
-                    token = object()
-                    await self._resuming.acquire_on_behalf_of(token)
-                    self.spawn(self._resume, head, token)
+        try:
+            while self._to_resume:
+                await self._resume_shard(self._to_resume.popleft())
+        finally:
+            self._is_resuming = False
+
+    async def _resume_shard(self, shard: int) -> None:
+        try:
+            heads = await self.storage.heads_with_open_work(shard)
+        except Golemp2pError as error:
+            logger.error("shard_not_resumed", extra={"shard": shard, "code": error.code, "error": str(error)})  # noqa: TRY400
+            return
+        for head in heads:
+            if head.kind == WORKER:
+                token = object()
+                await self._resuming.acquire_on_behalf_of(token)
+                self.spawn(self._resume, head, token)
 
     async def _resume(self, head: LogHead, token: object) -> None:
         try:
@@ -437,7 +466,7 @@ class Workers:
         return LogWriter(
             key,
             self._shards,
-            self.storage,
+            self.blobs,
             self.spawn,
             lambda tail: head_of(key, identity, shard, state),
             tail=head.tail if head is not None else 1,
