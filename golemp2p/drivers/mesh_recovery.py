@@ -183,7 +183,7 @@ class Recovering:
         self._driver.carry_out(self._peer.recover_by_force(shard, order, self._driver.now_ns()))
         logger.warning(
             "shard_recovered_by_force",
-            extra={"shard": shard, "branch": order.branch.hex(), "missing_after": order.last_position, "lost": lost},
+            extra={"shard": shard, "branch": order.branch.hex(), "missing_after": order.last_position, "lost": " ".join(lost)},
         )
         told = RecoveredShard(shard, order.branch.hex(), order.uncertain_from, order.last_position, lost, was_damaged)
         return told, order

@@ -81,6 +81,12 @@ class Service:
     mesh_id: bytes
     http: str = ""
     ended: trio.Event = field(default_factory=trio.Event)
+    reason: str = ""
+    """Why it ended: ``left`` or ``removed``."""
+
+    def end(self, reason: str) -> None:
+        self.reason = reason
+        self.ended.set()
 
 
 @asynccontextmanager
@@ -161,7 +167,7 @@ async def open_service(
         )
         admin = MeshDesk(
             peers, peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
-            expelled=peers.expelled, stop=lambda reason: service.ended.set(),
+            expelled=peers.expelled, stop=lambda reason: service.end(reason),  # noqa: PLW0108 - made below
         )  # fmt: skip
         service = Service(client, admin, peers, mesh.genesis.mesh_id)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
