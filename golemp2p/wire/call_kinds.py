@@ -14,3 +14,5 @@ STATUS = 6
 HISTORY = 7
 BODY = 8
 """What a request or an answer was too large to carry (``drivers.bodies``)."""
+OVERRULED = 9
+"""An order of the operator that a replica of an overruled history is to see (``drivers.mesh_recovery``)."""
