@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from golemp2p.errors import MalformedRequest, PayloadTooLarge
+from golemp2p.model.ids import WorkerId
 
 JSON_TYPE = (b"content-type", b"application/json; charset=utf-8")
 QUERY_FIELDS_MAX = 256  # far more filters than anybody writes; keeps parsing linear
@@ -34,13 +35,15 @@ class UnsupportedMediaType(MalformedRequest):
 
 @dataclass(slots=True)
 class Request:
-    """One request. ``headers`` have lower-case names; ``chunks`` may be called once."""
+    """One request. ``headers`` have lower-case names; ``chunks`` may be called once. ``worker``: whom it is about, set by its handler
+    as soon as that is known."""
 
     method: str
     params: Mapping[str, str]
     query_string: bytes
     headers: Sequence[tuple[bytes, bytes]]
     chunks: Callable[[], Chunks]
+    worker: WorkerId | None = None
     _query: dict[str, list[str]] | None = None
 
     def header(self, name: bytes) -> str | None:
