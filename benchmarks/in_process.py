@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmarks.node import wasm
-from golemp2p.drivers.service import LocalClient, open_service
-from golemp2p.drivers.settings import ServiceSettings
+from golemp2p.drivers.opening import World, open_service
+from golemp2p.drivers.service import LocalClient
+from golemp2p.drivers.settings import MeshSettings, ServiceSettings
+from golemp2p.mesh.streams import TcpStreams
 from golemp2p.model.ids import ComponentId
 from golemp2p.runtime.guests import WasmtimeGuests, open_guests
 from golemp2p.storage.sqlite import SqliteStorage
@@ -45,18 +47,23 @@ async def open_bench_service(folder: Path) -> AsyncIterator[Service]:
         async with (
             open_guests(folder / "cache") as guests,
             open_service(
-                storage=storage,
-                guests=guests,
-                signer=SigningKey(b"k" * 32),
-                store_id=b"s" * 16,
+                World(
+                    storage=storage,
+                    guests=guests,
+                    streams=TcpStreams(),
+                    clock=SystemClock(),
+                    random_bytes=secrets.token_bytes,
+                    files_dir=folder / "files",
+                    scratch_dir=folder / "cache",
+                ),
+                SigningKey(b"k" * 32),
+                b"s" * 16,
                 settings=ServiceSettings(),
-                files_dir=folder / "files",
-                scratch_dir=folder / "cache",
-                clock=SystemClock(),
-                random_bytes=secrets.token_bytes,
+                mesh_settings=MeshSettings(),
                 version="benchmark",
-            ) as client,
+            ) as service,
         ):
+            client = service.client
             known = await client.components("bench")
             info = known[0] if known else await client.add_component("bench", wasm("bench").read_bytes())
             yield Service(client, guests, storage, info.component)

@@ -2,15 +2,18 @@
 
     Golemp2pError
     ├── UsageError               you asked for what cannot be; nothing was changed
-    │   ├── NotFound             ComponentNotFound, WorkerNotFound, FunctionNotFound, PromiseNotFound, InvocationNotFound
+    │   ├── NotFound             ComponentNotFound, WorkerNotFound, FunctionNotFound, PromiseNotFound, InvocationNotFound,
+    │   │                        NodeNotFound, ShardNotFound
     │   ├── AlreadyExists        ComponentAlreadyExists, WorkerAlreadyExists
     │   ├── InvalidName          a component, worker or function name that breaks the grammar
     │   ├── InvalidComponent     bytes that are not a component this node can run
     │   ├── MalformedRequest     JSON, query or header that cannot be read
+    │   ├── MalformedInvite      text that is no invite to a mesh, or not all of one
     │   ├── ValueMismatch        a value that does not fit its WIT type; knows the path
     │   ├── WrongArity           too few or too many arguments
     │   ├── PayloadTooLarge      more bytes than the limit
-    │   └── InvalidState         the operation does not fit what the worker is doing
+    │   └── InvalidState         the operation does not fit what the worker, the shard or the node is doing
+    │       └── OtherMesh        this node holds data of one mesh, and is to join another
     ├── WorkerFailure            the guest, or its history, stops this invocation
     │   ├── GuestTrapped         the guest trapped (unreachable, stack overflow, out of memory, host refusal)
     │   │   ├── UnknownImport    it called a host function nobody provides
@@ -84,6 +87,14 @@ class InvocationNotFound(NotFound):
     code = "invocation-not-found"
 
 
+class NodeNotFound(NotFound):
+    code = "node-not-found"
+
+
+class ShardNotFound(NotFound):
+    code = "shard-not-found"
+
+
 class AlreadyExists(UsageError):
     code = "already-exists"
 
@@ -108,6 +119,12 @@ class MalformedRequest(UsageError):
     code = "malformed-request"
 
 
+class MalformedInvite(UsageError):
+    """The text says what is wrong and what to do, and nothing of the invite itself, which holds a key."""
+
+    code = "malformed-invite"
+
+
 class ValueMismatch(UsageError):
     """A value does not fit its type. ``path`` is like ``params[0].items[2].price``; ``expected`` and ``got`` are short texts."""
 
@@ -128,6 +145,10 @@ class PayloadTooLarge(UsageError):
 
 class InvalidState(UsageError):
     code = "invalid-state"
+
+
+class OtherMesh(InvalidState):
+    code = "other-mesh"
 
 
 class WorkerFailure(Golemp2pError):

@@ -1,7 +1,7 @@
 """The HTTP edge of a golemp2p node: ``serve(client, settings)``.
 
 server ─ connection ─ app ─┬─ invocations                    hot path, bare ASGI
-                           └─ Quart ─ components, workers, oplogs, connect, node
+                           └─ Quart ─ components, workers, oplogs, connect, node, mesh
 routes declares them all; errors_table maps errors; shapes and public_oplog make the JSON
 """
 

@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
-from golemp2p.client import Client
+from golemp2p.client import Client, MeshAdmin
 from golemp2p.errors import MalformedRequest, PayloadTooLarge
 from golemp2p_gateway.callers import Callers, ForeignOrigin, MisdirectedRequest
 from golemp2p_gateway.connect import stream_events
@@ -71,8 +71,14 @@ async def answer(edge: Edge, route: Route, request: Request) -> Response:
 class EdgeApp:
     """ASGI 3."""
 
-    def __init__(self, client: Client, settings: GatewaySettings, primary: Primary = unknown_primary) -> None:
-        self.edge = Edge(client, settings, EdgeMetrics(client.statistics), primary)
+    def __init__(
+        self,
+        client: Client,
+        settings: GatewaySettings,
+        admin: MeshAdmin | None = None,
+        primary: Primary = unknown_primary,
+    ) -> None:
+        self.edge = Edge(client, settings, EdgeMetrics(client.statistics), admin, primary)
         self._hot = Router(route for route in ROUTES if route.hot)
         self._quart = make_quart(self.edge)
         self._callers = Callers(settings)
@@ -177,7 +183,11 @@ def _view(edge: Edge, route: Route) -> Callable[..., Any]:
             return _quart_response(error_response(error))
         scope = quart_request.scope
         headers = list(scope["headers"])
-        request = Request(route.method, params, scope["query_string"], headers, lambda: aiter(quart_request.body))
+        client = scope.get("client")
+        request = Request(
+            route.method, params, scope["query_string"], headers, lambda: aiter(quart_request.body),
+            client=client[0] if client else None,
+        )  # fmt: skip
         return _quart_response(await answer(edge, route, request))
 
     return view

@@ -16,6 +16,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from golemp2p.errors import UsageError
+from golemp2p_gateway.http import Request
 from golemp2p_gateway.settings import GatewaySettings
 
 KNOWN_MAX = 64  # Host headers whose check is remembered: a node has a handful of names
@@ -31,6 +32,20 @@ class ForeignOrigin(UsageError):
     """A web page that this node did not serve sent the request."""
 
     code = "foreign-origin"
+
+
+class NotLocal(UsageError):
+    """What only callers on the node's own machine may ask for."""
+
+    code = "not-local"
+
+
+def check_local(request: Request) -> None:
+    """Orders about the mesh, and the key to it, are for who sits at the machine, also on a node that listens elsewhere
+    (``insecure_listen``). Raises ``NotLocal``."""
+    client = request.client
+    if client is not None and not (is_address(client) and ipaddress.ip_address(client).is_loopback):
+        raise NotLocal("this may be asked only from the node's own machine: run the command there")
 
 
 class Callers:

@@ -16,7 +16,7 @@ import math
 from typing import Any, NamedTuple
 
 from golemp2p import errors
-from golemp2p_gateway.callers import ForeignOrigin, MisdirectedRequest
+from golemp2p_gateway.callers import ForeignOrigin, MisdirectedRequest, NotLocal
 from golemp2p_gateway.http import JSON_TYPE, Response, UnsupportedMediaType, json_bytes
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ TABLE: dict[type[BaseException], Rule] = {
     NotSupported: Rule(501),
     MisdirectedRequest: Rule(421),
     ForeignOrigin: Rule(403),
+    NotLocal: Rule(403),
     errors.WorkerFailure: Rule(500, "RuntimeError"),
     errors.GuestTrapped: Rule(500, "RuntimeError", _BACKTRACE),
     errors.LimitExceeded: Rule(500, "RuntimeError", (("limit", "limit"), *_BACKTRACE)),

@@ -35,7 +35,8 @@ class UnsupportedMediaType(MalformedRequest):
 
 @dataclass(slots=True)
 class Request:
-    """One request. ``headers`` have lower-case names; ``chunks`` may be called once. ``worker``: whom it is about, set by its handler
+    """One request. ``headers`` have lower-case names; ``chunks`` may be called once. ``client``: address of who sent it, ``None`` where
+    it has none, as behind a socket file, and on the hot path, which does not look. ``worker``: whom it is about, set by its handler
     as soon as that is known."""
 
     method: str
@@ -43,6 +44,7 @@ class Request:
     query_string: bytes
     headers: Sequence[tuple[bytes, bytes]]
     chunks: Callable[[], Chunks]
+    client: str | None = None
     worker: WorkerId | None = None
     _query: dict[str, list[str]] | None = None
 

@@ -5,7 +5,7 @@ Paths, methods and shapes are Golem 1.2's; what goes beyond stands under ``/v1/m
 
 from __future__ import annotations
 
-from golemp2p_gateway import components, connect, invocations, node, openapi, oplogs, workers
+from golemp2p_gateway import components, connect, invocations, mesh, node, openapi, oplogs, workers
 from golemp2p_gateway.edge import Handler, Parameter, Route, Schema
 from golemp2p_gateway.schemas import (
     ANYTHING,
@@ -205,4 +205,40 @@ NODE = (
     ),
 )  # fmt: skip
 
-ROUTES: tuple[Route, ...] = INVOCATIONS + WORKERS + COMPONENTS + NODE
+MESH = (
+    Route(
+        "GET", "/v1/mesh/status", "get-mesh-status", "This node's place in the mesh", mesh.status, "mesh",
+        response=json_of(ref("NodeStatus")),
+    ),
+    Route(
+        "GET", "/v1/mesh/peers", "list-peers", "All nodes as this one knows them, and what they say of themselves", mesh.peers,
+        "mesh", response=json_of(ref("Peers")),
+    ),
+    Route(
+        "GET", "/v1/mesh/shards", "list-shards", "Shards, their primaries and members", mesh.shards, "mesh",
+        (Parameter("all", "query", BOOLEAN, "true: every shard of the mesh, not only those of this node"),),
+        response=json_of(ref("Shards")),
+    ),
+    Route(
+        "GET", "/v1/mesh/ring", "get-ring", "How much each node holds", mesh.ring, "mesh", response=json_of(ref("Ring")),
+    ),
+    Route(
+        "POST", "/v1/mesh/invite", "make-invite", "What another node needs to join; only for callers on this machine",
+        mesh.invite, "mesh", response=json_of(ref("Invite")),
+    ),
+    Route(
+        "POST", "/v1/mesh/leave", "leave-mesh", "Hand everything over, then stop; only for callers on this machine",
+        mesh.leave, "mesh", response=json_of(ref("NodeStatus")),
+    ),
+    Route(
+        "POST", "/v1/mesh/forget", "forget-node", "Remove a node from the mesh, for ever; only for callers on this machine",
+        mesh.forget, "mesh", request=json_of(ref("ForgetNode")), response=json_of(ref("Forgotten")),
+    ),
+    Route(
+        "POST", "/v1/mesh/recover", "recover-shards",
+        "Go on from this node's replicas of shards that lost their majority; only for callers on this machine", mesh.recover,
+        "mesh", request=json_of(ref("RecoverShards")), response=json_of(ref("Recovery")),
+    ),
+)  # fmt: skip
+
+ROUTES: tuple[Route, ...] = INVOCATIONS + WORKERS + COMPONENTS + NODE + MESH

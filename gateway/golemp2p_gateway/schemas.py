@@ -9,6 +9,8 @@ from golemp2p_gateway.edge import Schema
 
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+COUNT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
 BOOLEAN: Schema = {"type": "boolean"}
 UUID: Schema = {"type": "string", "format": "uuid"}
 TIME: Schema = {"type": "string", "format": "date-time"}
@@ -115,6 +117,102 @@ SCHEMAS: dict[str, Schema] = {
         component=BINARY,
     ),
     "SearchComponents": record(components=list_of(record({"version": COUNT}, name=TEXT))),
+    "NodeStatus": record(
+        node=TEXT,
+        publicKey=TEXT,
+        mesh=TEXT,
+        state=one_of("alone", "joining", "member", "lonely", "leaving", "left", "removed"),
+        isFounder=BOOLEAN,
+        keepsOperatorKey=BOOLEAN,
+        version=TEXT,
+        startedAt=TIME,
+        addresses=TEXTS,
+        http=TEXT,
+        domain=TEXT,
+        weight=COUNT,
+        incarnation=COUNT,
+        health=COUNT,
+        members=record(alive=COUNT, suspect=COUNT, dead=COUNT),
+        shards=record(count=COUNT, voting=COUNT, learning=COUNT, leading=COUNT),
+    ),
+    "Peers": record(
+        peers=list_of(
+            record(
+                node=TEXT,
+                publicKey=TEXT,
+                isSelf=BOOLEAN,
+                status=one_of("alive", "suspect", "dead", "left"),
+                sinceSeconds={"type": "number"},
+                addresses=TEXTS,
+                domain=TEXT,
+                weight=COUNT,
+                incarnation=COUNT,
+                http=TEXT,
+                version=TEXT_OR_NULL,
+                rttSeconds={"type": ["number", "null"]},
+                shardsHeld=COUNT_OR_NULL,
+                shardsLeading=COUNT_OR_NULL,
+            )
+        )
+    ),
+    "Shards": record(
+        shards=list_of(
+            record(
+                shard=COUNT,
+                primary=TEXT,
+                term=COUNT,
+                voters=TEXTS,
+                learners=TEXTS,
+                seenBy=TEXT,
+                role=one_of("primary", "candidate", "follower", "learner", ""),
+                isServing=BOOLEAN,
+                isDamaged=BOOLEAN,
+                position=COUNT,
+                commit=COUNT,
+            )
+        )
+    ),
+    "Ring": record(
+        nodes=list_of(
+            record(
+                node=TEXT,
+                status=TEXT,
+                domain=TEXT,
+                weight=COUNT,
+                voting=COUNT,
+                learning=COUNT,
+                leading=COUNT,
+                share={"type": "number"},
+            )
+        ),
+        shardsCount=COUNT,
+        unled=list_of(COUNT),
+        silent=TEXTS,
+    ),
+    "Invite": record(
+        invite=TEXT | {"description": "holds the mesh key: whoever has it can join"},
+        mesh=TEXT,
+        nodes=list_of(record(node=TEXT, addresses=TEXTS)),
+        isLocal=BOOLEAN,
+    ),
+    "ForgetNode": record({"evenAlive": BOOLEAN}, node=TEXT),
+    "Forgotten": record(node=TEXT),
+    "RecoverShards": record(
+        {"shards": list_of(COUNT), "all": BOOLEAN}, force={"const": True, "description": "history may be lost: insist"}
+    ),
+    "Recovery": record(
+        recovered=list_of(
+            record(
+                shard=COUNT,
+                branch=TEXT,
+                uncertainFrom=COUNT,
+                lastPosition=COUNT,
+                lost=TEXTS,
+                wasDamaged=BOOLEAN,
+            )
+        ),
+        refused=list_of(record(shard=COUNT, reason=TEXT)),
+    ),
     "Node": record(node=TEXT, version=TEXT, mesh=TEXT, startedAt=TIME),
     "Compilation": record(
         phase=one_of("queued", "compiling", "ready", "failed"),

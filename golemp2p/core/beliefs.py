@@ -53,6 +53,13 @@ class LonelyChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """Effect: the operator removed a node. To be remembered over restarts, for ever (``Peer.start``)."""
+
+    removal: Removal
+
+
+@dataclass(frozen=True, slots=True)
 class Expelled:
     """Effect: the operator removed this very node. It must stop."""
 
@@ -167,6 +174,7 @@ class Beliefs:
         self.suspicions.pop(removal.subject, None)
         self.heard.pop(removal.subject, None)
         self.gossip.add(removal)
+        effects.append(Removed(removal))
         if member is not None:
             effects.append(MemberChanged(replace(member, status=Status.REMOVED, since_ns=now_ns), member.status))
 

@@ -69,6 +69,11 @@ class Membership:
         return self._beliefs.is_over
 
     @property
+    def is_joining(self) -> bool:
+        """Whether this node asked to be let in, and nobody has answered yet."""
+        return bool(self._joining)
+
+    @property
     def may_campaign(self) -> bool:
         """Whether this node may try to become primary of anything: it is a member, and hears somebody."""
         return not self.is_lonely and not self.is_over

@@ -7,9 +7,10 @@
                              Forward     ──> Requested, if this node serves the shard, else NotPrimary
 
 Calls return effects, in order: those of ``core.effects``, ``core.replica_effects``, ``core.peer_effects``, and ``MemberChanged``,
-``LonelyChanged``, ``Expelled``, ``Answered``, ``GaveUp``, ``Dial``, ``NodesFound`` and ``RecordsFound`` of the parts. A driver
-hands over the writes and messages of a list before it calls again because of its other effects: else writes of one replica change
-places. Tokens of ``Persist`` are this node's own. What is sent to this node itself is turned round here. Idle shards have no timer.
+``LonelyChanged``, ``Removed``, ``Expelled``, ``Answered``, ``GaveUp``, ``Dial``, ``NodesFound`` and ``RecordsFound`` of the parts. A
+driver hands over the writes and messages of a list before it calls again because of its other effects: else writes of one replica
+change places. Tokens of ``Persist`` are this node's own. What is sent to this node itself is turned round here. Idle shards have no
+timer.
 
 Replicas come and go: a shard of which this node hears from a primary is held from then on, blank at first; one whose group has
 removed this node is forgotten but for its record (S9).
@@ -37,12 +38,12 @@ from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_effects import StartServing, StopServing
 from golemp2p.core.requests import Locate, Requests
 from golemp2p.model.dht import ShardHint, shard_hint_key
-from golemp2p.model.membership import NodeRecord, Status
+from golemp2p.model.membership import NodeRecord, Removal, Status
 from golemp2p.model.messages_dht import DhtMessage
 from golemp2p.model.messages_membership import LivenessMessage, MembershipMessage
 from golemp2p.model.messages_requests import Answer, Busy, Forward, NotPrimary, RequestMessage
 from golemp2p.model.messages_shard import ShardMessage
-from golemp2p.model.replication import Member
+from golemp2p.model.replication import Branch, Member
 
 Certify = Callable[[int], bytes]
 """The newest election certificate of a shard that this node serves, as ``wire.certificate`` encodes it."""
@@ -104,9 +105,18 @@ class Peer:
 
     # -- life
 
-    def start(self, now_ns: int, *, known: Sequence[bytes] = (), remembered: Iterable[NodeRecord] = ()) -> list[Effect]:
+    def start(
+        self,
+        now_ns: int,
+        *,
+        known: Sequence[bytes] = (),
+        remembered: Iterable[NodeRecord] = (),
+        removals: Iterable[Removal] = (),
+    ) -> list[Effect]:
         """Call it once, first. ``known``: public keys of members, from an invite or an earlier life: they are asked to let it in.
-        ``remembered``: members who are taken to be there without being asked."""
+        ``remembered``: members who are taken to be there without being asked. ``removals``: those of which ``Removed`` told."""
+        for removal in removals:
+            self._node_level(self.membership.remove(removal, now_ns), now_ns)
         self._node_level(self.membership.remember(remembered, now_ns), now_ns)
         self.shards.start(now_ns)
         if known:
@@ -120,6 +130,29 @@ class Peer:
         self._node_level(self.membership.update(now_ns, addresses=record.addresses, weight=0, domain=record.domain), now_ns)
         self._drain_ns = now_ns
         self._changed[self.own] = None
+        return self._done(now_ns)
+
+    def meet(self, peers: Sequence[bytes], now_ns: int) -> list[Effect]:
+        """These public keys may be members, of whom this node learned elsewhere: strangers among them are asked to let it in."""
+        strangers = [peer for peer in peers if not self.membership.is_alive(peer)]
+        if strangers:
+            self._node_level(self.membership.join(strangers, now_ns), now_ns)
+        return self._done(now_ns)
+
+    def step_aside(self, shards: Iterable[int], now_ns: int) -> list[Effect]:
+        """Hand over each of ``shards`` that this node serves to a live voter of it, while it stays a member: its process is about to
+        end."""
+        self.shards.step_aside(shards, now_ns)
+        return self._done(now_ns)
+
+    def remove(self, removal: Removal, now_ns: int) -> list[Effect]:
+        """The operator ends the membership of a node; everybody will hear of it. Not signed by the operator, it does nothing."""
+        self._node_level(self.membership.remove(removal, now_ns), now_ns)
+        return self._done(now_ns)
+
+    def recover_by_force(self, shard: int, order: Branch, now_ns: int) -> list[Effect]:
+        """The operator has this node's replica go on alone. Raises ``InvalidState`` (``Replica.recover_by_force``)."""
+        self.shards.recover_by_force(shard, order, now_ns)
         return self._done(now_ns)
 
     # -- what happens to this node

@@ -1,45 +1,62 @@
-"""Components of this node: names, versions, loaded code.
+"""Components of the mesh, as one node uses them: which versions there are, and their code.
 
-A component's name is a log (kind ``component``) whose n-th entry is version n - 1; the bytes are a blob. The whole list is held
-in memory: it is read once at the start, and appended to here. Code is loaded through the guests port on first use and kept.
+    versions, latest ──lead the shard──> ComponentLogs                 newest at the time of asking
+                     ──else──> mesh.ask ──> answer() of who leads it
+    version, known_version ──> what was told before: a version never changes
+    loaded ──> version ──> bytes: here, or from whoever has them ──> guests.load ──> kept
+    add, update ──lead the shard──> bytes ──> compiled ──> a majority of the group has them ──> ComponentLogs
+
+A component's id derives from the mesh key and its name, its log's key from the id: so a name, or an id, leads to the shard.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import trio
 
-from golemp2p.drivers.oplog import LogWriter, all_heads, inline_payload, read_log
-from golemp2p.drivers.shards import Shards
+from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.component_logs import ComponentLogs, NewVersion
+from golemp2p.drivers.oplog import Appending
 from golemp2p.errors import (
-    ComponentAlreadyExists,
     ComponentNotFound,
     DataDamaged,
+    Golemp2pError,
     InvalidComponent,
     InvalidName,
     MalformedRequest,
+    Moved,
     PayloadTooLarge,
-    WorldError,
+    RequestFailed,
 )
-from golemp2p.model import entries as e
-from golemp2p.model.ids import ComponentId, Key
+from golemp2p.model.entries import BlobRef
+from golemp2p.model.ids import ComponentId
 from golemp2p.model.worker import ComponentInfo
-from golemp2p.ports import Clock, GuestComponent, Guests, LogHead, Storage
-from golemp2p.values.cbor import dumps, loads
-from golemp2p.values.cbor_types import dump_type, load_type
+from golemp2p.ports import Clock, GuestComponent, Guests, Mesh, Storage
+from golemp2p.values.cbor_types import dump_type
 from golemp2p.values.names import ResolvedFunction
 from golemp2p.values.resolve import resolve
-
-COMPONENT = "component"
-NAME_BYTES_MAX = 256
-ENVIRONMENT_BYTES_MAX = 128 * 1024
-"""Arguments and environment are in every head of the worker's log, which is written with every commit, so they are kept small."""
+from golemp2p.wire.component_info import (
+    ENVIRONMENT_BYTES_MAX,
+    NAME_BYTES_MAX,
+    TYPE_BYTES_MAX,
+    VersionsQuestion,
+    decode_answer,
+    decode_question,
+    encode_answer,
+    encode_failure,
+    encode_question,
+)
 
 RESOLVED_MAX = 4096
 """Function names remembered per component; names with indexed resources are endless, so the memory is bounded."""
+
+KNOWN_MAX = 10_000
+"""Components whose versions are remembered; beyond it, the one that was asked for first is asked for anew."""
+
+ASK_S = 10.0
+"""For an answer about versions: an election takes two seconds."""
 
 
 class LoadedComponent:
@@ -64,185 +81,295 @@ class LoadedComponent:
         return resolved
 
 
-class _Named:
-    """One component name: its versions and the writer of its log."""
-
-    __slots__ = ("versions", "writer")
-
-    def __init__(self, writer: LogWriter) -> None:
-        self.writer = writer
-        self.versions: list[ComponentInfo] = []
-
-
 class Components:
-    """``mesh``: the mesh key, which component ids derive from. ``spawn`` starts a task in the node's nursery."""
+    """``mesh_key``: component ids derive from it. ``spawn`` starts a task in the node's nursery. ``bytes_max``: of one component."""
 
     def __init__(
         self,
         *,
-        mesh: bytes,
+        mesh_key: bytes,
+        mesh: Mesh,
         storage: Storage,
-        shards: Shards,
+        shards: Appending,
+        blobs: Blobs,
         guests: Guests,
         clock: Clock,
         spawn: Callable[..., None],
         scratch_dir: Path,
         bytes_max: int,
     ) -> None:
+        self._mesh_key = mesh_key
         self._mesh = mesh
-        self._storage = storage
-        self._shards = shards
+        self._blobs = blobs
         self._guests = guests
-        self._clock = clock
-        self._spawn = spawn
         self._scratch_dir = scratch_dir
         self._bytes_max = bytes_max
-        self._named: dict[ComponentId, _Named] = {}
-        self._locks: defaultdict[ComponentId, trio.Lock] = defaultdict(trio.Lock)
+        self._logs = ComponentLogs(
+            mesh_key=mesh_key, mesh=mesh, storage=storage, shards=shards, blobs=blobs, clock=clock, spawn=spawn
+        )
+        self._known: dict[ComponentId, list[ComponentInfo]] = {}
         self._loaded: dict[tuple[ComponentId, int], LoadedComponent] = {}
-        self.damaged: dict[str, str] = {}
-        """Names whose log cannot be read, and why; they are absent from everything else."""
+        self._scratch_total = 0
+        self._asks_total = 0
+        self._answers_total = 0
 
-    async def start(self) -> None:
-        """Read all component logs."""
-        for head in await all_heads(self._storage, COMPONENT):
-            await self._read(head)
+    def id_of(self, name: str) -> ComponentId:
+        return ComponentId.of(self._mesh_key, name)
 
-    async def add(self, name: str, wasm: bytes, *, ephemeral: bool, env: dict[str, str]) -> ComponentInfo:
-        """Version 0 of a new component."""
+    def shard_of(self, component: ComponentId) -> int:
+        """The shard whose primary adds versions of ``component``, and knows the newest."""
+        return self._logs.shard_of(component)
+
+    def shard_ready(self, shard: int) -> None:
+        """This node leads ``shard``, and has all that was committed before."""
+        self._logs.shard_ready(shard)
+
+    def shard_lost(self, shard: int) -> None:
+        """Not any more. What is known of versions stays true."""
+        self._logs.shard_lost(shard)
+
+    # -- adding
+
+    async def add(
+        self,
+        name: str,
+        wasm: bytes | BlobRef,
+        *,
+        holders: Iterable[bytes] = (),
+        ephemeral: bool,
+        env: Mapping[str, str],
+        request_key: str = "",
+    ) -> ComponentInfo:
+        """Version 0 of a new component, on the node that leads its shard. ``wasm``: the bytes, or a blob that ``holders`` have. Durable
+        on return; under the same ``request_key`` it is added once, and its info given again.
+
+        Raises ``InvalidName``, ``ComponentAlreadyExists``, ``InvalidComponent``, ``PayloadTooLarge``, ``MalformedRequest`` before
+        anything is written; ``Moved``; ``WorldError``; ``DataDamaged`` when the blob is nowhere.
+        """
         _check_name(name)
-        component = ComponentId.of(self._mesh, name)
-        async with self._locks[component]:
-            if component in self._named:
-                raise ComponentAlreadyExists(f"component {name!r} exists already; add a version with an update")
-            return await self._add_version(component, name, wasm, ephemeral=ephemeral, env=env)
+        check_environment((), env)
+        component = self.id_of(name)
+        pairs = tuple(env.items())
+        return await self._add(
+            component, wasm, holders=holders, name=name, ephemeral=ephemeral, env=pairs, request_key=request_key
+        )
 
     async def update(
-        self, component: ComponentId, wasm: bytes, *, ephemeral: bool | None, env: dict[str, str] | None
+        self,
+        component: ComponentId,
+        wasm: bytes | BlobRef,
+        *,
+        holders: Iterable[bytes] = (),
+        ephemeral: bool | None,
+        env: Mapping[str, str] | None,
+        request_key: str = "",
     ) -> ComponentInfo:
-        self.latest(component)  # no lock is kept for what does not exist
-        async with self._locks[component]:
-            latest = self.latest(component)
-            return await self._add_version(
-                component,
-                latest.name,
-                wasm,
-                ephemeral=latest.ephemeral if ephemeral is None else ephemeral,
-                env=dict(latest.env) if env is None else env,
-            )
+        """One version more; ``None`` for what the version before has. Otherwise as ``add``; raises ``ComponentNotFound``."""
+        if env is not None:
+            check_environment((), env)
+        pairs = None if env is None else tuple(env.items())
+        return await self._add(
+            component, wasm, holders=holders, name=None, ephemeral=ephemeral, env=pairs, request_key=request_key
+        )
 
-    def all(self) -> list[ComponentInfo]:
-        return [info for named in self._named.values() for info in named.versions]
+    async def _add(
+        self,
+        component: ComponentId,
+        wasm: bytes | BlobRef,
+        *,
+        holders: Iterable[bytes],
+        name: str | None,
+        ephemeral: bool | None,
+        env: tuple[tuple[str, str], ...] | None,
+        request_key: str,
+    ) -> ComponentInfo:
+        info = await self._logs.added(component, is_first=name is not None, request_key=request_key)
+        if info is None:
+            blob, path = await self._bring(wasm, holders)
+            guest = await self._guests.load(blob.sha256, path)
+            described = dump_type(guest.type)
+            if len(described) > TYPE_BYTES_MAX:
+                raise InvalidComponent(f"its types take {len(described)} bytes, the limit is {TYPE_BYTES_MAX}")
+            await self._blobs.spread(blob.sha256, blob.size_bytes, shard=self.shard_of(component))
+            new = NewVersion(name, blob, ephemeral, env, described, guest.memory_initial, request_key)
+            info = await self._logs.add(component, new)
+            self._loaded.setdefault((component, info.version), LoadedComponent(info, guest))
+        self._learn(component, [info])
+        return info
 
-    def by_name(self, name: str) -> list[ComponentInfo]:
-        named = self._named.get(ComponentId.of(self._mesh, name))
-        return list(named.versions) if named is not None else []
+    async def _bring(self, wasm: bytes | BlobRef, holders: Iterable[bytes]) -> tuple[BlobRef, Path]:
+        """The bytes as a blob and a file of this node."""
+        size = wasm.size_bytes if isinstance(wasm, BlobRef) else len(wasm)
+        if size > self._bytes_max:
+            raise PayloadTooLarge(f"the component has {size} bytes, the limit is {self._bytes_max}")
+        if isinstance(wasm, BlobRef):
+            return wasm, await self._as_file(wasm, holders)
+        if not wasm.startswith(b"\0asm"):
+            raise InvalidComponent("these bytes are not WebAssembly: they do not start with \\0asm")
+        blob = BlobRef(await self._blobs.put(wasm), size)
+        return blob, await self._as_file(blob, ())
 
-    def versions(self, component: ComponentId) -> list[ComponentInfo]:
-        named = self._named.get(component)
-        if named is None:
-            raise ComponentNotFound(f"no component has the id {component}")
-        return named.versions
+    # -- knowing
 
-    def latest(self, component: ComponentId) -> ComponentInfo:
-        return self.versions(component)[-1]
+    def known_version(self, component: ComponentId, version: int) -> ComponentInfo | None:
+        """At once; ``None`` when this node has not been told of it yet, or it does not exist."""
+        known = self._known.get(component)
+        return known[version] if known is not None and 0 <= version < len(known) else None
 
-    def version(self, component: ComponentId, version: int | None) -> ComponentInfo:
-        versions = self.versions(component)
-        if version is None:
-            return versions[-1]
-        if not 0 <= version < len(versions):
-            raise ComponentNotFound(f"component {versions[0].name!r} has versions 0 to {len(versions) - 1}, not {version}")
-        return versions[version]
+    async def require(self, component: ComponentId) -> None:
+        """Raises ``ComponentNotFound``, and as ``versions``; asks nobody about what is known, since components are never removed."""
+        if not self._known.get(component):
+            await self.versions(component)
+
+    async def version(self, component: ComponentId, version: int | None) -> ComponentInfo:
+        """``None``: the newest. Raises ``ComponentNotFound``, and as ``versions``."""
+        info = None if version is None else self.known_version(component, version)
+        if info is None:
+            versions = await self.versions(component)
+            if version is not None and not 0 <= version < len(versions):
+                raise ComponentNotFound(f"component {versions[0].name!r} has versions 0 to {len(versions) - 1}, not {version}")
+            info = versions[-1 if version is None else version]
+        return info
+
+    async def latest(self, component: ComponentId) -> ComponentInfo:
+        """The newest version, at the time of asking. Raises as ``versions``."""
+        return (await self.versions(component))[-1]
+
+    async def versions(self, component: ComponentId) -> list[ComponentInfo]:
+        """All versions, from 0 on, at the time of asking: from here if this node leads the shard, else with one round trip to who does.
+
+        Raises ``ComponentNotFound``, ``DataDamaged``, and ``WorldError`` when the shard's primary cannot be asked now.
+        """
+        if self._mesh.is_ready(self.shard_of(component)):
+            try:
+                versions = await self._logs.versions(component)
+            except Moved:
+                pass  # somebody else leads it by now
+            else:
+                self._learn(component, versions)
+                return list(versions)
+        return await self._ask(component)
+
+    async def by_name(self, name: str) -> list[ComponentInfo]:
+        """``[]`` when there is none. Raises as ``versions``."""
+        try:
+            return await self.versions(self.id_of(name))
+        except ComponentNotFound:
+            return []
+
+    async def owned(self, *, after: str = "", count: int | None = None) -> list[ComponentInfo]:
+        """All versions of all components whose shards this node leads, ordered by id (as text), from after ``after`` on, of ``count``
+        components at most."""
+        found = await self._logs.owned(after=after, count=count)
+        return [info for versions in found for info in versions]
+
+    def _learn(self, component: ComponentId, versions: Sequence[ComponentInfo]) -> None:
+        """``versions``: some of them, without a gap. Only what follows what is known is taken."""
+        known = self._known.get(component)
+        if known is None:
+            if len(self._known) >= KNOWN_MAX:
+                del self._known[next(iter(self._known))]
+            known = self._known[component] = []
+        if versions and versions[0].version <= len(known):
+            known += versions[len(known) - versions[0].version :]
+
+    # -- asking and answering
+
+    async def _ask(self, component: ComponentId) -> list[ComponentInfo]:
+        shard = self.shard_of(component)
+        while True:
+            known = len(self._known.get(component, ()))
+            self._asks_total += 1
+            key = f"component-versions-{self._mesh.own.hex()[:16]}-{self._asks_total}"
+            payload = encode_question(VersionsQuestion(component, known))
+            data = await self._mesh.ask(shard, key, payload, deadline_s=ASK_S)
+            try:
+                answer = decode_answer(data)
+            except DataDamaged as error:
+                raise RequestFailed(error.code, str(error)) from error
+            if answer.failure is not None:
+                raise RequestFailed(*answer.failure)
+            self._check_told(component, known, answer.infos)
+            if answer.infos:
+                self._learn(component, answer.infos)
+            versions = list(self._known.get(component, ()))
+            if len(versions) >= answer.total:
+                if not versions:
+                    raise ComponentNotFound(f"no component has the id {component}")
+                return versions
+            if not answer.infos:
+                raise RequestFailed(
+                    DataDamaged.code, f"component {component}: {answer.total} versions were told of, and none given"
+                )
+
+    def _check_told(self, component: ComponentId, known: int, infos: Sequence[ComponentInfo]) -> None:
+        """Whoever answered, what it says must be of this component and follow what is known."""
+        for version, info in enumerate(infos, known):
+            if info.component != component or info.version != version or self.id_of(info.name) != component:
+                raise RequestFailed(DataDamaged.code, f"component {component}: another version than {version} was told of")
+
+    async def serve(self, component: ComponentId, known_versions: int) -> list[ComponentInfo]:
+        """The versions beside the first ``known_versions``, from the node that leads the shard. Raises ``Moved``,
+        ``ComponentNotFound``, ``DataDamaged``, ``WorldError``."""
+        return (await self._logs.versions(component))[known_versions:]
+
+    async def answer(self, shard: int, payload: bytes) -> bytes:
+        """A question that came through ``mesh.ask`` (``wire.component_info.is_question``), answered whatever it is. Raises ``Moved``
+        only."""
+        self._answers_total += 1
+        try:
+            question = decode_question(payload)
+            if self.shard_of(question.component) != shard:
+                raise MalformedRequest(f"component {question.component} is not in shard {shard}")
+            versions = await self.serve(question.component, 0)
+            return encode_answer(len(versions), versions[question.known :])
+        except Moved:
+            raise
+        except ComponentNotFound:
+            return encode_answer(0, [])
+        except Golemp2pError as error:
+            return encode_failure(error.code, str(error))
+
+    # -- code
+
+    def loaded_nowait(self, component: ComponentId, version: int) -> LoadedComponent | None:
+        """The code, if it is in memory."""
+        return self._loaded.get((component, version))
 
     async def loaded(self, component: ComponentId, version: int) -> LoadedComponent:
-        """The code of a version, loaded on first use."""
+        """The code of a version, fetched, compiled and loaded on first use. Raises as ``version`` and ``file``, and
+        ``InvalidComponent``."""
         loaded = self._loaded.get((component, version))
         if loaded is None:
-            info = self.version(component, version)
+            info = await self.version(component, version)
             guest = await self._guests.load(info.sha256, await self.file(info))
             loaded = self._loaded.setdefault((component, version), LoadedComponent(info, guest))
         return loaded
 
     async def file(self, info: ComponentInfo) -> Path:
-        """The component's bytes as a file."""
-        path = self._storage.blob_path(info.sha256)
+        """The component's bytes as a file of this node. Raises ``DataDamaged`` when they are nowhere, ``Unreachable``,
+        ``StorageFailed``."""
+        return await self._as_file(BlobRef(info.sha256, info.size_bytes), self._mesh.holders(self.shard_of(info.component)))
+
+    async def _as_file(self, blob: BlobRef, holders: Iterable[bytes]) -> Path:
+        path = await self._blobs.ensure(blob.sha256, blob.size_bytes, holders)
         if path is None:
-            path = self._scratch_dir / f"{info.sha256.hex()}.wasm"
+            path = self._scratch_dir / f"{blob.sha256.hex()}.wasm"
             if not path.exists():
-                await trio.Path(path).write_bytes(await self._storage.get_blob(info.sha256))
+                data = await self._blobs.get(blob.sha256, size=blob.size_bytes, holders=holders)
+                self._scratch_total += 1
+                partial = trio.Path(path.with_name(f"{path.name}.{self._scratch_total}.partial"))
+                await partial.write_bytes(data)
+                await partial.rename(path)  # whoever finds it finds all of it
         return path
 
-    # -- writing and reading --------------------------------------------------------------------------------------------
-
-    async def _add_version(
-        self, component: ComponentId, name: str, wasm: bytes, *, ephemeral: bool, env: dict[str, str]
-    ) -> ComponentInfo:
-        if len(wasm) > self._bytes_max:
-            raise PayloadTooLarge(f"the component has {len(wasm)} bytes, the limit is {self._bytes_max}")
-        check_environment((), env)
-        if not wasm.startswith(b"\0asm"):
-            raise InvalidComponent("these bytes are not WebAssembly: they do not start with \\0asm")
-        sha256 = await self._storage.put_blob(wasm)
-        path = self._storage.blob_path(sha256)
-        if path is None:
-            path = self._scratch_dir / f"{sha256.hex()}.wasm"
-            await trio.Path(path).write_bytes(wasm)
-        guest = await self._guests.load(sha256, path)
-        named = self._named.get(component) or _Named(self._writer(name, tail=1, head_hash=bytes(32)))
-        entry = e.ComponentVersionAdded(
-            time_ns=self._clock.wall_ns(),
-            component_id=str(component),
-            name=name,
-            version=len(named.versions),
-            sha256=sha256,
-            size_bytes=len(wasm),
-            ephemeral=ephemeral,
-            env=tuple(env.items()),
-            type=dump_type(guest.type),
-            metadata=dumps([guest.memory_initial]),
-        )
-        named.writer.append(entry)
-        try:
-            await named.writer.commit()
-        except WorldError:  # a broken writer is of no more use; the log stands where it stood
-            head = await self._storage.head(Key.of(COMPONENT, name))
-            if head is not None:
-                named.writer = self._writer(name, tail=head.tail, head_hash=head.head_hash)
-            raise
-        info = _info(component, entry)
-        named.versions.append(info)
-        self._named[component] = named
-        self._loaded[component, info.version] = LoadedComponent(info, guest)
-        return info
-
-    async def _read(self, head: LogHead) -> None:
-        component = ComponentId.of(self._mesh, head.identity)
-        try:
-            entries = [await inline_payload(self._storage, entry) for entry in await read_log(self._storage, head)]
-            named = _Named(self._writer(head.identity, tail=head.tail, head_hash=head.head_hash))
-            named.versions = [_info(component, entry) for entry in entries]
-        except DataDamaged as error:
-            self.damaged[head.identity] = str(error)
-            return
-        self._named[component] = named
-
-    def _writer(self, name: str, *, tail: int, head_hash: bytes) -> LogWriter:
-        key = Key.of(COMPONENT, name)
-        shard = key.shard(self._shards.shards_count)
-
-        def describe(tail: int) -> LogHead:
-            return LogHead(key, COMPONENT, name, shard, tail, b"", False, None, b"")
-
-        return LogWriter(
-            key,
-            self._shards,
-            self._storage,
-            self._spawn,
-            describe,
-            tail=tail,
-            head_hash=head_hash,
-        )
+    def statistics(self) -> dict[str, float]:
+        return {
+            "components": float(len(self._known)),
+            "component_asks_total": float(self._asks_total),
+            "component_answers_total": float(self._answers_total),
+            "components_damaged": float(len(self._logs.damaged)),
+        }
 
 
 def check_environment(args: Sequence[str], env: Mapping[str, str]) -> None:
@@ -260,20 +387,3 @@ def _check_name(name: str) -> None:
         raise InvalidName(f"a component name has 1 to {NAME_BYTES_MAX} bytes")
     if "/" in name or name.startswith("-") or any(c.isspace() or not c.isprintable() for c in name):
         raise InvalidName(f"component name {name!r}: no whitespace, no control characters, no '/', no leading '-'")
-
-
-def _info(component: ComponentId, entry: e.ComponentVersionAdded) -> ComponentInfo:
-    assert isinstance(entry.type, bytes)
-    assert isinstance(entry.metadata, bytes)
-    return ComponentInfo(
-        component=component,
-        name=entry.name,
-        version=entry.version,
-        sha256=entry.sha256,
-        size_bytes=entry.size_bytes,
-        ephemeral=entry.ephemeral,
-        env=tuple((name, value) for name, value in entry.env),
-        created_ns=entry.time_ns,
-        type=load_type(entry.type),
-        memory_initial=loads(entry.metadata)[0],
-    )

@@ -48,8 +48,8 @@ class Execution:
         if worker.create.ephemeral:
             cursor = Cursor(())
         else:
-            storage = worker.node.storage
-            cursor = Cursor([await inline_payload(storage, entry) for entry in entries], worker.state.skipped)
+            blobs, shard = worker.node.blobs, worker.node.shard_of(worker.id)
+            cursor = Cursor([await inline_payload(blobs, shard, entry) for entry in entries], worker.state.skipped)
             cursor.take(e.Create)
         if component.uses_files and worker.files_root.exists():
             await trio.to_thread.run_sync(shutil.rmtree, worker.files_root)
@@ -91,7 +91,7 @@ class Execution:
 
     async def _call(self, function: str, request: e.Payload) -> Any:
         if type(request) is e.BlobRef:
-            request = await self._worker.node.storage.get_blob(request.sha256)
+            request = await self._worker.node.blob(self._worker.id, request)
         assert isinstance(request, bytes)
         resolved = self._component.function(function)
         args = loads(request)

@@ -9,20 +9,21 @@ to the shard. One flush is under way per log; what is appended meanwhile rides i
 A writer whose flush failed is *broken*: its buffer is gone, every waiter gets the error, and its owner, who is told by
 ``on_broken``, must read the log anew.
 
-Payloads over ``INLINE_BYTES_MAX`` are put in the blob storage before the segment that refers to them.
+Payloads over ``INLINE_BYTES_MAX`` are blobs: a majority of the log's group has them before the segment that refers to them is
+appended.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import trio
 
-from golemp2p.drivers.shards import Payload, Shards
+from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.waiters import Waiter
 from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed, WorldError
 from golemp2p.model import entries as e
@@ -45,6 +46,34 @@ HEADS_PER_PAGE = 1000
 
 NO_HASH = bytes(32)
 
+
+class Payload(NamedTuple):
+    """Entries ``first`` .. ``first + count - 1`` of a log, encoded one after another."""
+
+    first: int
+    count: int  # type: ignore[assignment]  # tuple.count is not used
+    data: bytes
+
+
+class Appending(Protocol):
+    """What logs need of ``drivers.shards.Shards``, which says what the methods promise."""
+
+    shards_count: int
+
+    async def level(self, shard: int) -> None:
+        """Returns when all that was appended to ``shard`` so far is committed, and in storage."""
+        ...
+
+    def append(
+        self,
+        log: Key,
+        payloads: Sequence[Payload],
+        previous_hash: bytes,
+        head: LogHead,
+        done: Callable[[Exception | None], None],
+    ) -> bytes: ...
+
+
 _PAYLOAD_FIELDS: dict[type, str] = {
     e.ExportedFunctionInvoked: "request",
     e.ExportedFunctionCompleted: "response",
@@ -56,7 +85,8 @@ _PAYLOAD_FIELDS: dict[type, str] = {
 
 
 class LogWriter:
-    """Appends to one log. ``describe(tail)`` makes the log's head (its ``head_hash`` is filled in by the shard)."""
+    """Appends to one log of this node's shards. ``describe(tail)`` makes the log's head (its ``head_hash`` is filled in by the
+    shard)."""
 
     __slots__ = (
         "_blobs",
@@ -68,9 +98,9 @@ class LogWriter:
         "_hash",
         "_in_flight",
         "_key",
+        "_large",
         "_shards",
         "_spawn",
-        "_storage",
         "_sync_wanted",
         "broken",
         "durable",
@@ -81,8 +111,8 @@ class LogWriter:
     def __init__(
         self,
         key: Key,
-        shards: Shards,
-        storage: Storage,
+        shards: Appending,
+        blobs: Blobs,
         spawn: Callable[..., None],
         describe: Callable[[int], LogHead],
         *,
@@ -91,7 +121,7 @@ class LogWriter:
     ) -> None:
         self._key = key
         self._shards = shards
-        self._storage = storage
+        self._blobs = blobs
         self._spawn = spawn
         self._describe = describe
         self._hash = head_hash
@@ -104,7 +134,7 @@ class LogWriter:
         self._first = tail
         self._buffer: list[bytes] = []
         self._buffered_bytes = 0
-        self._blobs: list[bytes] = []
+        self._large: list[bytes] = []
         self._in_flight = False
         self._sync_wanted = tail
         self._callbacks: deque[tuple[int, Callable[[Exception | None], None]]] = deque()
@@ -117,7 +147,7 @@ class LogWriter:
         if name is not None:
             payload = getattr(entry, name)
             if len(payload) > INLINE_BYTES_MAX and type(payload) is not e.BlobRef:
-                self._blobs.append(payload)
+                self._large.append(payload)
                 entry = entry._replace(**{name: e.BlobRef(hashlib.sha256(payload).digest(), len(payload))})
         data = encode_entry(entry)
         self._buffer.append(data)
@@ -158,16 +188,17 @@ class LogWriter:
 
     def _flush(self) -> None:
         self._in_flight = True
-        if self._blobs:
-            blobs, self._blobs = self._blobs, []
-            self._spawn(self._flush_after_blobs, blobs)
+        if self._large:
+            large, self._large = self._large, []
+            self._spawn(self._flush_after_blobs, large)
         else:
             self._flush_buffer()
 
-    async def _flush_after_blobs(self, blobs: list[bytes]) -> None:
+    async def _flush_after_blobs(self, large: list[bytes]) -> None:
+        shard = self._key.shard(self._shards.shards_count)
         try:
-            for blob in blobs:
-                await self._storage.put_blob(blob)
+            for payload in large:
+                await self._blobs.put(payload, shard=shard)
         except Golemp2pError as error:
             self._flushed(0, error)
         else:
@@ -176,9 +207,9 @@ class LogWriter:
     def _flush_buffer(self) -> None:
         if self.broken is not None:  # abandoned while its blobs were written
             return
-        if self._blobs:  # entries that arrived while blobs were written refer to blobs of their own
-            blobs, self._blobs = self._blobs, []
-            self._spawn(self._flush_after_blobs, blobs)
+        if self._large:  # entries that arrived while blobs were written refer to blobs of their own
+            large, self._large = self._large, []
+            self._spawn(self._flush_after_blobs, large)
             return
         tail = self.tail
         payloads = _cut(self._first, self._buffer)
@@ -201,6 +232,7 @@ class LogWriter:
             error.__cause__ = told
         self.broken = error
         self._buffer = []
+        self._large = []
         self.on_broken(error)
         callbacks, self._callbacks = self._callbacks, deque()
         for _, callback in callbacks:
@@ -233,10 +265,10 @@ def _cut(first: int, encoded: list[bytes]) -> list[Payload]:
     return payloads
 
 
-async def all_heads(storage: Storage, kind: str) -> list[LogHead]:
-    """Every head of a kind, read page by page."""
+async def all_heads(storage: Storage, kind: str, shards: Collection[int]) -> list[LogHead]:
+    """Every head of a kind in these shards, read page by page."""
     found: list[LogHead] = []
-    while page := await storage.heads(kind, after=found[-1].identity if found else "", count=HEADS_PER_PAGE):
+    while page := await storage.heads(kind, shards=shards, after=found[-1].identity if found else "", count=HEADS_PER_PAGE):
         found += page
     return found
 
@@ -264,10 +296,10 @@ async def read_log(storage: Storage, head: LogHead) -> list[e.Entry]:
     return entries
 
 
-async def read_range(storage: Storage, head: LogHead, first: int, count: int) -> list[e.Entry]:
+async def read_range(storage: Storage, blobs: Blobs, head: LogHead, first: int, count: int) -> list[e.Entry]:
     """Entries ``first`` to ``first + count - 1`` of a log, as far as it has them, checked among themselves. Blobs are read in.
 
-    Raises ``DataDamaged``.
+    Raises ``DataDamaged``, and ``Unreachable`` for a blob that cannot be had now.
     """
     last = min(first + count, head.tail) - 1
     if last < first:
@@ -282,7 +314,7 @@ async def read_range(storage: Storage, head: LogHead, first: int, count: int) ->
     wanted = entries[first - begin : last + 1 - begin] if begin <= first else []
     if len(wanted) != last + 1 - first:
         raise DataDamaged(f"{head.kind} {head.identity}", f"entries {first} to {last} are not all there")
-    return [await inline_payload(storage, entry) for entry in wanted]
+    return [await inline_payload(blobs, head.shard, entry) for entry in wanted]
 
 
 @contextmanager
@@ -299,15 +331,14 @@ def payload_field(entry: e.Entry) -> str | None:
     return _PAYLOAD_FIELDS.get(type(entry))
 
 
-async def inline_payload(storage: Storage, entry: e.Entry) -> e.Entry:
-    """``entry`` with its blob, if it has one, read in. Raises ``DataDamaged``."""
+async def inline_payload(blobs: Blobs, shard: int, entry: e.Entry) -> e.Entry:
+    """``entry``, of a log in ``shard``, with its blob, if it has one, read in: from here, or else from the shard's group. Raises
+    ``DataDamaged``, and ``Unreachable`` when it cannot be had now."""
     name = _PAYLOAD_FIELDS.get(type(entry))
     if name is None:
         return entry
     payload: Any = getattr(entry, name)
     if type(payload) is not e.BlobRef:
         return entry
-    data = await storage.get_blob(payload.sha256)
-    if len(data) != payload.size_bytes:
-        raise DataDamaged(f"blob {payload.sha256.hex()}", f"has {len(data)} bytes, {payload.size_bytes} were recorded")
+    data = await blobs.get(payload.sha256, size=payload.size_bytes, shard=shard)
     return entry._replace(**{name: data})

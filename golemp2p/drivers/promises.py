@@ -39,7 +39,7 @@ class Promises:
         if index not in worker.state.promises:
             raise PromiseNotFound(f"worker {worker.id} has no promise at oplog index {index}")
         payload = worker.state.promises[index]
-        return await worker.node.storage.get_blob(payload.sha256) if isinstance(payload, e.BlobRef) else payload
+        return await worker.node.blob(worker.id, payload) if isinstance(payload, e.BlobRef) else payload
 
     async def poll(self, index: int, asking: Worker) -> bytes | None:
         """As ``value``; another worker gets a value only once it is durable (S6)."""

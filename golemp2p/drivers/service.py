@@ -1,8 +1,10 @@
-"""The service of one node, and how it is put together: ``open_service`` yields the ``LocalClient``.
+"""What one node does for the workers of the shards that it serves.
 
 LocalClient -> Workers -> Worker -> Execution -> guests
-            \\-> Components         \\-> LogWriter -> Shards -> storage
+            \\-> Components         \\-> LogWriter -> Shards -> PeerDriver -> the other nodes
                  Timers -> Workers
+
+For a worker of another shard everything here raises ``Moved``: who asks for it goes elsewhere (``mesh_client``).
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from typing import Any
 import trio
 
 from golemp2p.client import NodeInfo, OplogPage, WorkersPage
+from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components, LoadedComponent
 from golemp2p.drivers.listing import matches
-from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
-from golemp2p.drivers.oplog import all_heads, read_range
+from golemp2p.drivers.mesh_state import MeshState
+from golemp2p.drivers.oplog import read_range
+from golemp2p.drivers.peer import PeerDriver
 from golemp2p.drivers.settings import ServiceSettings
-from golemp2p.drivers.shards import SHARD, Shards
+from golemp2p.drivers.shards import Shards
 from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of
 from golemp2p.drivers.timers import Timers
 from golemp2p.drivers.waiters import Waiter
@@ -42,14 +46,16 @@ from golemp2p.ports import Clock, CompilationState, Guests, RandomBytes, Storage
 from golemp2p.values.cbor import dumps
 from golemp2p.values.names import ResolvedFunction
 from golemp2p.values.params import decode_params
-from golemp2p.wire.identity import Signer
+
+STEP_ASIDE_S = 5.0
+"""How long a node that stops tries to hand its shards over."""
 
 PAGE_MAX = 1000
 """Workers or entries in one page."""
 
 
 class LocalClient:
-    """Serves ``golemp2p.client.Client`` from this node. Made by ``open_service``."""
+    """Serves ``golemp2p.client.Client`` for workers of ready shards. Made by ``open_service``."""
 
     def __init__(
         self,
@@ -60,8 +66,10 @@ class LocalClient:
         clock: Clock,
         random_bytes: RandomBytes,
         mesh: MeshState,
+        peers: PeerDriver,
         shards: Shards,
         components: Components,
+        blobs: Blobs,
         workers: Workers,
         timers: Timers,
         version: str,
@@ -72,8 +80,10 @@ class LocalClient:
         self._clock = clock
         self._random_bytes = random_bytes
         self._mesh = mesh
+        self.peers = peers
         self._shards = shards
         self._components = components
+        self._blobs = blobs
         self._workers = workers
         self._timers = timers
         self._version = version
@@ -83,26 +93,33 @@ class LocalClient:
     # -- components -----------------------------------------------------------------------------------------------------
 
     async def add_component(
-        self, name: str, wasm: bytes, *, ephemeral: bool = False, env: dict[str, str] | None = None
+        self, name: str, wasm: bytes, *, ephemeral: bool = False, env: dict[str, str] | None = None, request_key: str = ""
     ) -> ComponentInfo:
-        return await self._components.add(name, wasm, ephemeral=ephemeral, env=env or {})
+        return await self._components.add(name, wasm, ephemeral=ephemeral, env=env or {}, request_key=request_key)
 
     async def update_component(
-        self, component: ComponentId, wasm: bytes, *, ephemeral: bool | None = None, env: dict[str, str] | None = None
+        self,
+        component: ComponentId,
+        wasm: bytes,
+        *,
+        ephemeral: bool | None = None,
+        env: dict[str, str] | None = None,
+        request_key: str = "",
     ) -> ComponentInfo:
-        return await self._components.update(component, wasm, ephemeral=ephemeral, env=env)
+        return await self._components.update(component, wasm, ephemeral=ephemeral, env=env, request_key=request_key)
 
     async def components(self, name: str | None = None) -> list[ComponentInfo]:
-        return self._components.all() if name is None else self._components.by_name(name)
+        """Of all names: those whose shards this node serves."""
+        return await self._components.owned() if name is None else await self._components.by_name(name)
 
     async def component_versions(self, component: ComponentId) -> list[ComponentInfo]:
-        return list(self._components.versions(component))
+        return await self._components.versions(component)
 
     async def component(self, component: ComponentId, version: int | None = None) -> ComponentInfo:
-        return self._components.version(component, version)
+        return await self._components.version(component, version)
 
     async def component_file(self, component: ComponentId, version: int | None = None) -> Path:
-        return await self._components.file(self._components.version(component, version))
+        return await self._components.file(await self._components.version(component, version))
 
     def compilation(self, sha256: bytes) -> CompilationState | None:
         return self._guests.compilation(sha256)
@@ -155,8 +172,8 @@ class LocalClient:
         key = self._checked_key(key)
         identity = WorkerId(component, worker if worker is not None else self._uuid())
         found = self._workers.in_memory(identity) or await self._workers.lookup(identity)
-        version = self._components.latest(component).version if found is None else found.create.component_version
-        loaded = await self._components.loaded(component, version)
+        version = (await self._components.latest(component)).version if found is None else found.create.component_version
+        loaded = self._components.loaded_nowait(component, version) or await self._components.loaded(component, version)
         resolved, request = self._encode_request(loaded, identity, function, params)
         if found is None:
             found = await self._workers.lookup(identity) or await self._workers.create(identity, version)
@@ -190,18 +207,19 @@ class LocalClient:
     # -- workers --------------------------------------------------------------------------------------------------------
 
     async def create_worker(
-        self, worker: WorkerId, *, args: Sequence[str] = (), env: dict[str, str] | None = None
+        self, worker: WorkerId, *, args: Sequence[str] = (), env: dict[str, str] | None = None, request_key: str = ""
     ) -> WorkerMetadata:
-        version = self._components.latest(worker.component).version
-        found = await self._workers.create(worker, version, args=args, env=(env or {}).items())
+        version = (await self._components.latest(worker.component)).version
+        found = await self._workers.create(worker, version, args=args, env=(env or {}).items(), request_key=request_key)
         await found.writer.commit()
         return metadata_of(worker, found.state)
 
     async def worker(self, worker: WorkerId) -> WorkerMetadata:
-        self._components.latest(worker.component)
+        await self._components.require(worker.component)
         found = self._workers.in_memory(worker)
         if found is not None:
             return metadata_of(worker, found.state)
+        await self._shards.level(self._workers.shard_of(worker))
         head = await self._storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
@@ -210,10 +228,11 @@ class LocalClient:
     async def workers(
         self, component: ComponentId, *, filter: WorkerFilter | None = None, cursor: str | None = None, count: int = 50
     ) -> WorkersPage:
-        self._components.latest(component)
+        await self._components.require(component)
         prefix = f"{component}/"
         after = prefix + cursor if cursor else ""
-        heads = await self._storage.heads(WORKER, prefix=prefix, after=after, count=min(max(count, 1), PAGE_MAX))
+        most, shards = min(max(count, 1), PAGE_MAX), self._shards.ready_shards()
+        heads = await self._storage.heads(WORKER, shards=shards, prefix=prefix, after=after, count=most)
         found = []
         for head in heads:
             worker = worker_of(head)
@@ -221,11 +240,11 @@ class LocalClient:
             metadata = metadata_of(worker, live.state) if live is not None else metadata_from(head)
             if filter is None or matches(filter, metadata):
                 found.append(metadata)
-        full = len(heads) == min(max(count, 1), PAGE_MAX)
+        full = len(heads) == most
         return WorkersPage(tuple(found), worker_of(heads[-1]).name if full else None)
 
     async def delete_worker(self, worker: WorkerId) -> None:
-        self._components.latest(worker.component)
+        await self._components.require(worker.component)
         await self._workers.delete(worker)
 
     async def interrupt_worker(self, worker: WorkerId, *, recover_immediately: bool = False) -> None:
@@ -247,14 +266,15 @@ class LocalClient:
         found = self._workers.in_memory(worker)
         if found is not None:
             await found.writer.commit()
+        await self._shards.level(self._workers.shard_of(worker))
         head = await self._storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
         first, count = max(first, 1), min(max(count, 1), PAGE_MAX)
-        entries = await read_range(self._storage, head, first, count)
+        entries = await read_range(self._storage, self._blobs, head, first, count)
         last_index = head.tail - 1
         next_index = first + len(entries) if first + len(entries) <= last_index else None
-        info = self._components.version(worker.component, metadata_from(head).component_version)
+        info = await self._components.version(worker.component, metadata_from(head).component_version)
         return OplogPage(tuple(enumerate(entries, first)), next_index, first, last_index, info)
 
     @asynccontextmanager
@@ -276,20 +296,24 @@ class LocalClient:
             **self._workers.statistics(),
             **self._guests.statistics(),
             **_storage_statistics(self._storage),
-            "components": float(len(self._components.all())),
+            **self._components.statistics(),
+            **self._blobs.statistics(),
             "segments_sealed_total": float(self._shards.segments_total),
-            "shards_active": float(self._shards.active_count),
+            **self.peers.statistics(),
             "timers_fired_total": float(self._timers.fired_total),
         }
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new invocations; wait for those under way, at most ``timeout_s``; make everything durable; send listeners home."""
+        """Refuse new invocations; hand over what others can lead, wait for what is under way, at most ``timeout_s``; make everything
+        durable; send listeners home."""
         self._draining = True
         with trio.move_on_after(timeout_s):
+            await self.peers.step_aside(timeout_s, self._workers.is_shard_busy)
             await self._workers.drain()
         await self._workers.flush()
         for worker in self._workers.loaded_workers():
             worker.close_events()
+        await self.peers.step_aside(STEP_ASIDE_S)
 
     async def stop_workers(self) -> None:
         """Every execution ends here; what is journalled goes on after the next start."""
@@ -327,86 +351,3 @@ def _result_type(resolved: ResolvedFunction) -> Type | None:
 def _storage_statistics(storage: Storage) -> dict[str, float]:
     statistics = getattr(storage, "statistics", None)
     return {} if statistics is None else {f"storage_{name}": float(value) for name, value in statistics().items()}
-
-
-@asynccontextmanager
-async def open_service(
-    *,
-    storage: Storage,
-    guests: Guests,
-    signer: Signer,
-    store_id: bytes,
-    settings: ServiceSettings,
-    files_dir: Path,
-    scratch_dir: Path,
-    clock: Clock,
-    random_bytes: RandomBytes,
-    version: str,
-) -> AsyncIterator[LocalClient]:
-    """Start everything a node does except listening. On leaving, executions are stopped and the logs flushed; call
-    ``LocalClient.drain`` before for a soft landing."""
-    mesh = await find_or_found_mesh(
-        storage, signer, store_id, shards_count=settings.shards_count, clock=clock, random_bytes=random_bytes
-    )
-    shards = Shards(
-        storage,
-        signer,
-        mesh.certify,
-        clock=clock,
-        shards_count=mesh.shards_count,
-        records=await storage.shards(),
-        elections=await all_heads(storage, SHARD),
-    )
-    async with trio.open_nursery() as nursery:
-        spawn = nursery.start_soon
-        timers = Timers(storage, clock, settings.resume_concurrency, worker_of)
-        components = Components(
-            mesh=mesh.mesh_key,
-            storage=storage,
-            shards=shards,
-            guests=guests,
-            clock=clock,
-            spawn=spawn,
-            scratch_dir=scratch_dir,
-            bytes_max=settings.component_bytes_max,
-        )
-        await components.start()
-        workers = Workers(
-            settings=settings,
-            storage=storage,
-            shards=shards,
-            components=components,
-            clock=clock,
-            random_bytes=random_bytes,
-            spawn=spawn,
-            files_dir=files_dir,
-            node_name=str(mesh.node),
-            timer_set=timers.set,
-        )
-        client = LocalClient(
-            settings=settings,
-            storage=storage,
-            guests=guests,
-            clock=clock,
-            random_bytes=random_bytes,
-            mesh=mesh,
-            shards=shards,
-            components=components,
-            workers=workers,
-            timers=timers,
-            version=version,
-        )
-        spawn(workers.resume_open_work)
-        spawn(workers.run_sweeper)
-        spawn(timers.run, workers.wake)
-        try:
-            yield client
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_DEADLINE_S):
-                await workers.flush()
-                await client.stop_workers()
-            nursery.cancel_scope.cancel()
-
-
-STOP_DEADLINE_S = 5.0
-"""How long leaving the service may take once nobody waits for it any more."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from golemp2p.errors import UsageError
 from golemp2p.model.entries import RetryPolicy
 from golemp2p.ports import GuestLimits
+from golemp2p.wire.invite import Invite
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,16 @@ class ServiceSettings:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """How a node meets the others. ``listen``: addresses (port 0: any free one), none for a node that only dials; ``advertised``: what
+    it tells others, from where it listens; ``join``: an invite; ``weight``: its capacity relative to the others'; ``domain``: what
+    fails together with it, "" for itself alone."""
+
+    listen: tuple[str, ...] = ()
+    advertised: Callable[[Sequence[str]], tuple[str, ...]] = tuple
+    join: Invite | None = None
+    weight: int = 100
+    domain: str = ""

@@ -1,180 +1,242 @@
-"""Drives the shards of this node: seals segments, gives them their place, makes them durable.
+"""The shards that this node serves, as those who write logs see them: appends with callbacks, and news of shards that come or go.
 
-    LogWriter --append--> Shards --Persist--> storage.submit --done--> committed(position) --> LogWriter
+    LogWriter --append--> seal --> replica --committed--> done(None)
+                                           --moved, stalled--> done(error)
+    PeerDriver --started--> undescribed logs are read and described --> tenants: resume what is open in these shards
+               --stopped--> appends under way fail with ``Moved`` ----> tenants: let go
 
-One ``storage.submit`` per log and flush; storage makes one commit of all that are queued. A shard is looked up on first use,
-and elects itself anew in every process before its first append (S7). Each election is an entry in a log of the shard's own (kind
-``shard``), durable together with the first append under its term: only together are segments and elections evidence.
+A segment is sealed under the term in which this node was elected, and continues the log as the replica has it; a writer that has
+missed something is told ``Moved``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
-from golemp2p.core.shard import Record, Shard
-from golemp2p.errors import Golemp2pError
-from golemp2p.model.entries import Elected
+import trio
+
+from golemp2p.core.replica import Replica
+from golemp2p.drivers.blob_repair import BlobRepair
+from golemp2p.drivers.oplog import Payload
+from golemp2p.drivers.peer import PeerDriver
+from golemp2p.drivers.work import Work
+from golemp2p.errors import Golemp2pError, InvalidState, Moved, WorldError
 from golemp2p.model.ids import Key
-from golemp2p.ports import Batch, Clock, LogHead, ShardRecord, Storage, StoredSegment
-from golemp2p.wire.entry import encode_entry
+from golemp2p.model.replication import Entry, LogSegment
+from golemp2p.ports import LogHead, Storage
+from golemp2p.wire.description import Description, encode_description
 from golemp2p.wire.identity import Signer
-from golemp2p.wire.segment import NO_HASH, seal
+from golemp2p.wire.segment import seal
 
-SHARD = "shard"
+logger = logging.getLogger(__name__)
 
+Done = Callable[[Exception | None], None]
 
-class Payload(NamedTuple):
-    """Entries ``first`` .. ``first + count - 1`` of a log, encoded one after another."""
-
-    first: int
-    count: int  # type: ignore[assignment]  # tuple.count is not used
-    data: bytes
+RETRY_AFTER_S = 0.1
+"""Advice to whoever comes to the wrong node."""
 
 
 class Shards:
-    """``certify(shard, term)`` makes this node's election certificate. ``records`` and ``elections`` (heads of the shards' own
-    logs) are what storage holds at the start."""
+    """``started(shard)`` and ``stopped(shard)`` are called for every tenant, in the order in which tenants were added.
+    ``describe``: writes down what an undescribed log is."""
 
     def __init__(
         self,
+        peers: PeerDriver,
         storage: Storage,
         signer: Signer,
-        certify: Callable[[int, int], bytes],
         *,
-        clock: Clock,
-        shards_count: int,
-        records: Sequence[ShardRecord],
-        elections: Sequence[LogHead],
+        spawn: Callable[..., None],
+        describe: Callable[[LogHead], Awaitable[None]],
+        repair: BlobRepair,
     ) -> None:
+        self._peers = peers
+        self._repair = repair
+        self._describe_log = describe
+        self._work = Work(peers, spawn)
         self._storage = storage
         self._signer = signer
-        self._certify = certify
-        self.shards_count = shards_count
-        self._clock = clock
-        self._records = {record.shard: record for record in records}
-        self._elections = {head.shard: head for head in elections}
-        self._shards: dict[int, Shard] = {}
-        self._electing: dict[int, list[tuple[Batch, Callable[[Exception | None], None]]]] = {}
+        self._spawn = spawn
+        self.shards_count = peers.shards_count
+        self._pending: dict[int, deque[tuple[int, Done]]] = {}
+        self._started: list[Callable[[int], None]] = []
+        self._stopped: list[Callable[[int], None]] = []
+        self._new: list[int] = []
+        self._is_settling = False
         self.segments_total = 0
 
-    def append(
-        self,
-        log: Key,
-        payloads: Sequence[Payload],
-        previous_hash: bytes,
-        head: LogHead,
-        done: Callable[[Exception | None], None],
-    ) -> bytes:
-        """Append ``payloads`` to ``log`` in one durable step together with ``head`` (whose ``head_hash`` is filled in here).
+    def add_tenant(self, started: Callable[[int], None], stopped: Callable[[int], None]) -> None:
+        """Who is added later is told of what starts from then on."""
+        self._started.append(started)
+        self._stopped.append(stopped)
 
-        ``done`` is called on the event loop when they are committed, or with the error that kept all of them out. Returns the
-        hash of the last segment, which is the ``previous_hash`` of the next append.
-        """
-        before = self._elections.get(head.shard)
-        shard, elected = self._shard(head.shard)
-        persist = shard.append(len(payloads) + len(elected))
-        position = persist.first_position
-        batch = Batch(shards=[_stored(head.shard, persist.record)])
-        for payload in elected:
-            self._add(batch, self._elections[head.shard], [payload], shard.term, position)
-            position += 1
-        self._add(batch, head._replace(head_hash=previous_hash), payloads, shard.term, position)
-        last_position = position + len(payloads) - 1
+    # -- questions
 
-        def durable(error: Exception | None) -> None:
-            if error is None:
-                shard.persisted(last_position)
-            elif elected:
-                self._undo_election(head.shard, before, persist.record)
-            if elected:
-                self._after_election(head.shard, error)
-            done(error)
+    def is_ready(self, shard: int) -> bool:
+        return self._peers.is_ready(shard)
 
-        waiting = self._electing.get(head.shard)
-        if waiting is not None:  # the election is not durable yet: without it, what is written in its term proves nothing
-            waiting.append((batch, durable))
-            return batch.heads[-1].head_hash
-        if elected:
-            self._electing[head.shard] = []
-        try:
-            self._storage.submit(batch, durable)
-        except Golemp2pError as error:
-            if elected:
-                self._undo_election(head.shard, before, persist.record)
-                self._after_election(head.shard, error)
-            raise
-        return batch.heads[-1].head_hash
+    def ready_shards(self) -> Sequence[int]:
+        return self._peers.ready_shards()
 
-    def _after_election(self, number: int, error: Exception | None) -> None:
-        """Let go of the appends that waited for the election, or, with ``error``, tell them that it failed."""
-        for batch, durable in self._electing.pop(number):
-            if error is not None:
-                durable(error)
-                continue
-            try:
-                self._storage.submit(batch, durable)
-            except Golemp2pError as refusal:
-                durable(refusal)
+    def check(self, shard: int) -> None:
+        """Raises ``Moved``, or what the disk refused: then nothing can be read or written that is certain."""
+        if not self._peers.is_ready(shard):
+            raise moved(shard)
+        error = self._peers.writes.stalled.get(shard)
+        if error is not None:
+            raise error
 
-    def _undo_election(self, number: int, before: LogHead | None, record: Record) -> None:
-        """The election was not recorded: the next append elects anew, in a term that was not used yet, and after all positions
-        that were given out meanwhile."""
-        shard = self._shards.pop(number)
-        self._records[number] = _stored(number, replace(record, next_position=shard.next_position))
-        if before is None:
-            self._elections.pop(number, None)
-        else:
-            self._elections[number] = before
+    async def level(self, shard: int) -> None:
+        """Returns when all that was appended to ``shard`` so far is committed, and in the storage of this node. Raises as ``check``."""
+        self.check(shard)
+        replica = self._replica(shard)
+        last = replica.log.last_position
+        while replica.commit_position < last:
+            event = trio.Event()
+            self._pending.setdefault(shard, deque()).append((last, lambda _error, event=event: event.set()))  # type: ignore[misc]
+            await event.wait()
+            self.check(shard)
+            replica = self._replica(shard)
+        event = trio.Event()
+        self._peers.writes.when_level(shard, event.set)
+        if not event.is_set():
+            await event.wait()
+            self.check(shard)
 
-    def _add(self, batch: Batch, head: LogHead, payloads: Sequence[Payload], term: int, position: int) -> None:
-        """Seal ``payloads`` after what ``head`` names, into ``batch`` with the head that follows."""
+    # -- writing
+
+    def append(self, log: Key, payloads: Sequence[Payload], previous_hash: bytes, head: LogHead, done: Done) -> bytes:
+        """Append ``payloads`` to ``log``, with what ``head`` says of it. ``done`` is called on the event loop when they are committed,
+        or with the error that leaves it uncertain. Returns the hash of the last segment, which is the ``previous_hash`` of the next
+        append. Raises as ``check``; then nothing was appended."""
+        shard = head.shard
+        self.check(shard)
+        replica = self._replica(shard)
+        description = encode_description(Description(head.kind, head.identity, head.has_open_work, head.wake_ns, head.summary))
+        author, term = self._signer.public_key, replica.term
+        segments: list[LogSegment] = []
         for payload in payloads:
-            sealed, sealed_hash = seal(
+            data, sealed_hash = seal(
                 self._signer,
-                key=head.key,
+                key=log,
                 term=term,
                 first=payload.first,
                 count=payload.count,
-                previous_hash=head.head_hash,
+                previous_hash=previous_hash,
                 payload=payload.data,
             )
-            batch.segments.append(StoredSegment(head.key, payload.first, payload.count, term, position, sealed))
-            head = head._replace(head_hash=sealed_hash)
-            position += 1
-        batch.heads.append(head)
-        if head.kind == SHARD:
-            self._elections[head.shard] = head
-        self.segments_total += len(payloads)
+            segments.append(
+                LogSegment(log, term, payload.first, payload.count, previous_hash, author, sealed_hash, data, description)
+            )
+            previous_hash = sealed_hash
+        if not replica.log.heads.extends(segments[0]):
+            raise Moved(f"{log} has been written by another node", RETRY_AFTER_S)
+        try:
+            position = replica.append(segments)
+        except InvalidState:
+            raise moved(shard) from None
+        self.segments_total += len(segments)
+        self._await(shard, position, done)
+        return previous_hash
 
-    def delete(self, log: Key, done: Callable[[Exception | None], None]) -> None:
-        """Remove a log with all its segments."""
-        self._storage.submit(Batch(deleted_logs=[log]), done)
+    def delete(self, log: Key, done: Done) -> None:
+        """End a log with all its segments. Raises as ``append``."""
+        shard = log.shard(self.shards_count)
+        self.check(shard)
+        replica = self._replica(shard)
+        if replica.log.heads.head(log) is None:
+            done(None)  # it never was, or is gone
+            return
+        try:
+            position = replica.delete(log)
+        except InvalidState:
+            raise moved(shard) from None
+        self._await(shard, position, done)
 
-    @property
-    def active_count(self) -> int:
-        """Shards this process has been elected in."""
-        return len(self._shards)
+    def _await(self, shard: int, position: int, done: Done) -> None:
+        self._pending.setdefault(shard, deque()).append((position, done))
+        self._peers.carry_out(self._peers.peer.flush(shard, self._peers.now_ns()))
 
-    def _shard(self, number: int) -> tuple[Shard, list[Payload]]:
-        """The shard, elected; with the entry that tells of its election if that is new."""
-        shard = self._shards.get(number)
-        if shard is not None:
-            return shard, []
-        stored = self._records.get(number)
-        durable = None
-        if stored is not None:
-            durable = Record(stored.term, stored.voted_for or b"", stored.next_position, stored.certificate)
-        shard = Shard(self._signer.public_key, lambda term: self._certify(number, term), durable)
-        self._shards[number] = shard
-        term = shard.elect()
-        entry = encode_entry(Elected(self._clock.wall_ns(), term, shard.certificate))
-        key = Key.of(SHARD, str(number))
-        head = self._elections.get(number) or LogHead(key, SHARD, str(number), number, 1, NO_HASH, False, None, b"")
-        self._elections[number] = head._replace(tail=head.tail + 1)
-        return shard, [Payload(head.tail, 1, entry)]
+    def _replica(self, shard: int) -> Replica:
+        return self._peers.peer.shards[shard]
+
+    # -- work
+
+    def work_began(self, shard: int) -> None:
+        """A worker of ``shard`` has something to do: the death of this node is to be noticed soon."""
+        self._work.began(shard)
+
+    def work_ended(self, shard: int) -> None:
+        """Once for each ``work_began``."""
+        self._work.ended(shard)
+
+    def is_busy(self, shard: int) -> bool:
+        return self._work.is_running(shard)
+
+    # -- what the peer tells (drivers.peer.ShardTenants)
+
+    def started(self, shard: int, term: int) -> None:
+        self._new.append(shard)
+        if not self._is_settling:
+            self._is_settling = True
+            self._spawn(self._settle)
+
+    def stopped(self, shard: int, reason: str) -> None:
+        self._fail(shard, moved(shard))
+        self._work.dropped(shard)
+        for stopped in self._stopped:
+            stopped(shard)
+
+    def committed(self, shard: int, entries: Sequence[Entry]) -> None:
+        pending = self._pending.get(shard)
+        while pending and pending[0][0] <= entries[-1].position:
+            pending.popleft()[1](None)
+        if not self._peers.is_ready(shard):
+            segments = (entry.content.data for entry in entries if isinstance(entry.content, LogSegment))
+            self._repair.want_segments(shard, segments)
+
+    def stalled(self, shard: int, error: WorldError) -> None:
+        self._fail(shard, error)
+
+    def installed(self, shard: int) -> None:
+        self._spawn(self._take_in, shard)
+
+    def forgotten(self, shard: int) -> None:
+        self._repair.forget(shard)
+
+    async def _take_in(self, shard: int) -> None:
+        """Logs came from others: say what they are, have what they name."""
+        try:
+            await self._describe(frozenset((shard,)))
+            await self._repair.scan(shard)
+        except Golemp2pError as error:  # again when this node begins to serve the shard
+            logger.warning("shard_not_taken_in", extra={"shard": shard, "code": error.code, "error": str(error)})
+
+    def _fail(self, shard: int, error: WorldError) -> None:
+        pending = self._pending.pop(shard, None)
+        while pending:
+            pending.popleft()[1](error)
+
+    async def _settle(self) -> None:
+        """Tell the tenants of shards that have started, once it is known what their logs are."""
+        try:
+            while self._new:
+                shards, self._new = self._new, []
+                await self._describe(frozenset(shards))
+                for shard in shards:
+                    if self.is_ready(shard):
+                        for started in self._started:
+                            started(shard)
+        finally:
+            self._is_settling = False
+
+    async def _describe(self, shards: frozenset[int]) -> None:
+        for head in await self._storage.undescribed_heads():
+            if head.shard in shards:
+                await self._describe_log(head)
 
 
-def _stored(number: int, record: Record) -> ShardRecord:
-    return ShardRecord(number, record.term, record.voted_for, record.next_position, record.certificate)
+def moved(shard: int) -> Moved:
+    return Moved(f"this node does not lead shard {shard}", RETRY_AFTER_S)

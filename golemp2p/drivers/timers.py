@@ -7,12 +7,12 @@ is left alone until its log says it is awake, so that one timer fires once per p
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 
 import trio
 
-from golemp2p.errors import Golemp2pError, WorldError
+from golemp2p.errors import Golemp2pError, Moved, WorldError
 from golemp2p.model.ids import Key, WorkerId
 from golemp2p.ports import Clock, LogHead, Storage
 
@@ -41,10 +41,19 @@ class _Outcome(Enum):
 
 
 class Timers:
-    """``wake(worker)`` loads the worker, lets it go on, and returns when that is durable."""
+    """``wake(worker)`` loads the worker, lets it go on, and returns when that is durable. ``ready_shards()``: whose timers are
+    this node's business."""
 
-    def __init__(self, storage: Storage, clock: Clock, concurrency: int, worker_of: Callable[[LogHead], WorkerId]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        concurrency: int,
+        worker_of: Callable[[LogHead], WorkerId],
+        ready_shards: Callable[[], Sequence[int]],
+    ) -> None:
         self._storage = storage
+        self._ready_shards = ready_shards
         self._clock = clock
         self._limiter = trio.CapacityLimiter(concurrency)
         self._worker_of = worker_of
@@ -58,6 +67,10 @@ class Timers:
         if self._next_ns is None or wake_ns < self._next_ns:
             self._next_ns = wake_ns
             self._changed.set()
+
+    def shard_started(self, shard: int) -> None:
+        """Its timers are this node's business now."""
+        self._changed.set()
 
     async def run(self, wake: Callable[[WorkerId], Awaitable[None]]) -> None:
         async with trio.open_nursery() as nursery:
@@ -74,7 +87,11 @@ class Timers:
     async def _resting(self, before_ns: int, count: int) -> list[LogHead]:
         """At least ``count`` (or all) of the heads due at ``before_ns`` that are not being handled, earliest first."""
         asked = min(count + len(self._waking), HEADS_MAX)
-        return [head for head in await self._storage.heads_due(before_ns, asked) if head.key not in self._waking]
+        return [
+            head
+            for head in await self._storage.heads_due(before_ns, asked, self._ready_shards())
+            if head.key not in self._waking
+        ]
 
     async def _nap(self) -> None:
         """Until the next timer that is not being handled is due, or a nearer one is set."""
@@ -91,7 +108,7 @@ class Timers:
 
     async def _nearest_ns(self) -> int | None:
         if not self._waking:
-            return await self._storage.next_wake_ns()
+            return await self._storage.next_wake_ns(self._ready_shards())
         resting = await self._resting(FAR_NS, 1)
         return resting[0].wake_ns if resting else None
 
@@ -108,6 +125,8 @@ class Timers:
         told = {"worker": head.identity}
         try:
             await wake(self._worker_of(head))
+        except Moved:
+            return _Outcome.AWAKE  # whoever leads its shard now sees to it
         except WorldError as error:
             logger.warning("timer_waits", extra={**told, "code": error.code, "error": str(error)})
             return _Outcome.RETRY

@@ -33,6 +33,7 @@ from golemp2p.errors import (
     Golemp2pError,
     GuestExited,
     InvalidState,
+    Moved,
     UsageError,
     ValueMismatch,
     WorkerFailure,
@@ -221,6 +222,7 @@ class Worker:
         if state.suspended:
             return
         self._task_running = True
+        self.node.worker_began(self)
         self.node.spawn(self._run)
 
     def wake_from_timer(self) -> None:
@@ -452,7 +454,8 @@ class Worker:
         """The log cannot be written or read: this object is of no more use, and its guest must not go on."""
         if self.gone:
             return
-        logger.error("worker_broken", extra={"worker": str(self.id), "error": str(error)})
+        if not isinstance(error, Moved):
+            logger.error("worker_broken", extra={"worker": str(self.id), "error": str(error)})
         self.gone = True
         self.writer.abandon(error)
         if self._scope is not None:
@@ -460,6 +463,10 @@ class Worker:
         self.unload()
         self._leave(error)
         self.node.broken(self, error)
+
+    def moved(self, error: Exception) -> None:
+        """Another node runs this worker from now on: nothing is written or answered here any more (S10)."""
+        self._break(error)
 
     def _leave(self, error: Exception) -> None:
         """Nobody shall wait for this object any more."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from golemp2p.drivers.journal import WorkerJournal
-from golemp2p.errors import DataDamaged, GuestTrapped, Overloaded
+from golemp2p.errors import DataDamaged, GuestTrapped, WorldError
 from golemp2p.model import entries as e
 from golemp2p.model.ids import WorkerId
 from golemp2p.ports import GuestLimits, RandomBytes
@@ -125,7 +125,7 @@ class WorkerPromises:
         while True:
             try:
                 return await self._worker.node.find(worker)
-            except Overloaded as full:  # no reason to fail: the guest waits for room
-                await trio.sleep(full.retry_after_s or 1.0)
+            except WorldError as error:  # no reason to fail: the guest waits for room, or for the disk
+                await trio.sleep(error.retry_after_s or 1.0)
             except DataDamaged as error:
                 raise GuestTrapped(f"the owner of a promise cannot be read: {error}") from error

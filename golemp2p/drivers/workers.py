@@ -1,6 +1,7 @@
 """The workers of this node: which are in memory, how they get there, and when they leave.
 
     head on disk --load--> in memory, no instance --wake--> instance, replayed --idle too long, memory short--> unloaded
+    shard begins to be served here --> its workers with open work are loaded        shard moves away --> its workers are dropped
 
 A worker is loaded by one reader at a time; whoever else wants it waits. Workers that suspend leave memory at once: a timer or a
 promise brings them back. When the table is full, idle ones make room; when none is idle, newcomers are refused.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from typing import Any
 import trio
 
 from golemp2p.core.worker_state import WorkerState
+from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components, check_environment
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.settings import ServiceSettings
-from golemp2p.drivers.shards import Shards
+from golemp2p.drivers.shards import Shards, moved
 from golemp2p.drivers.summary import WORKER, head_of, worker_of
 from golemp2p.drivers.waiters import Waiter
 from golemp2p.drivers.worker import Worker
@@ -29,6 +31,7 @@ from golemp2p.errors import (
     DataDamaged,
     Draining,
     Golemp2pError,
+    Moved,
     Overloaded,
     WorkerAlreadyExists,
     WorkerInterrupted,
@@ -63,6 +66,7 @@ class Workers:
         storage: Storage,
         shards: Shards,
         components: Components,
+        blobs: Blobs,
         clock: Clock,
         random_bytes: RandomBytes,
         spawn: Callable[..., None],
@@ -73,6 +77,7 @@ class Workers:
         self.settings = settings
         self.storage = storage
         self.components = components
+        self.blobs = blobs
         self.clock = clock
         self.random_bytes = random_bytes
         self.spawn = spawn
@@ -90,8 +95,15 @@ class Workers:
         self._memory_bytes = 0
         self._coming_back: set[WorkerId] = set()
         self._stopping = False
+        self._resuming = trio.CapacityLimiter(settings.resume_concurrency)
+        self._to_resume: deque[int] = deque()
+        self._is_resuming = False
+        shards.add_tenant(self._shard_started, self._shard_stopped)
 
     # -- finding --------------------------------------------------------------------------------------------------------
+
+    def shard_of(self, worker: WorkerId) -> int:
+        return worker.key.shard(self._shards.shards_count)
 
     def in_memory(self, worker: WorkerId) -> Worker | None:
         """The worker if it is loaded and sound."""
@@ -99,8 +111,8 @@ class Workers:
         return None if found is None or found.gone else found
 
     async def lookup(self, worker: WorkerId) -> Worker | None:
-        """The worker, loaded if need be; ``None`` when it does not exist. Raises ``DataDamaged``, ``Overloaded``,
-        ``Draining``. What is being deleted, or broken with its guest still running, is waited for: a log has one writer."""
+        """The worker, loaded if need be; ``None`` when it does not exist. Raises ``DataDamaged``, ``Overloaded``, ``Draining``, and
+        as ``Shards.check``. What is being deleted, or broken with its guest still running, is waited for: a log has one writer."""
         while True:
             held = self._held.get(worker)
             if held is not None:
@@ -115,11 +127,15 @@ class Workers:
                 break
             await self.task_ended.park()
         with _Hold(self._held, worker):
+            shard = self.shard_of(worker)
+            await self._shards.level(shard)
             head = await self.storage.head(worker.key)
             if head is None:
+                self._shards.check(shard)
                 return None
             self._make_room()
             entries = await read_log(self.storage, head)
+            self._shards.check(shard)
             state = WorkerState.of(entries)
             if state.create is None or state.tail != head.tail:
                 raise DataDamaged(f"worker {worker}", "its log does not begin with a Create entry")
@@ -139,17 +155,24 @@ class Workers:
         return found
 
     async def create(
-        self, worker: WorkerId, version: int, *, args: Iterable[str] = (), env: Iterable[tuple[str, str]] = ()
+        self,
+        worker: WorkerId,
+        version: int,
+        *,
+        args: Iterable[str] = (),
+        env: Iterable[tuple[str, str]] = (),
+        request_key: str = "",
     ) -> Worker:
-        """A new worker; its ``Create`` entry is durable at its first commit. Raises ``WorkerAlreadyExists``, ``PayloadTooLarge`` and
-        ``MalformedRequest`` for args and env."""
-        if await self.lookup(worker) is not None:
-            raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
-        found = self._loaded.get(worker)
+        """A new worker; its ``Create`` entry is durable at its first commit. Under the same ``request_key`` it is made once. Raises
+        ``WorkerAlreadyExists``, ``PayloadTooLarge`` and ``MalformedRequest`` for args and env."""
+        info = await self.components.version(worker.component, version)
+        found = await self.lookup(worker) or self._loaded.get(worker)
         if found is not None:
+            if request_key and found.create.request_key == request_key:
+                return found
             raise WorkerAlreadyExists(f"worker {worker.name!r} of component {worker.component} exists already")
+        self._shards.check(self.shard_of(worker))
         self._make_room()
-        info = self.components.version(worker.component, version)
         args, own = tuple(args), dict(env)
         check_environment(args, own)
         entry = e.Create(
@@ -164,6 +187,7 @@ class Workers:
             ephemeral=info.ephemeral,
             created_by=self._node_name,
             memory_initial=info.memory_initial,
+            request_key=request_key,
         )
         state = WorkerState()
         writer = self._writer(worker, state, None)
@@ -230,10 +254,14 @@ class Workers:
         head = await self.storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"the log of worker {worker} is gone")
-        for entry in await read_range(self.storage, head, index, 1):
+        for entry in await read_range(self.storage, self.blobs, head, index, 1):
             if isinstance(entry, e.ExportedFunctionCompleted) and isinstance(entry.response, bytes):
                 return loads(entry.response)
         raise DataDamaged(f"worker {worker}", f"entry {index} is not the result it should be")
+
+    async def blob(self, worker: WorkerId, ref: e.BlobRef) -> bytes:
+        """A large payload of ``worker``'s log. Raises as ``Blobs.get``."""
+        return await self.blobs.get(ref.sha256, size=ref.size_bytes, shard=self.shard_of(worker))
 
     def suspend_after_s(self) -> float:
         settings = self.settings
@@ -251,9 +279,14 @@ class Workers:
         """An invocation was not accepted."""
         self._refusals[code] += 1
 
+    def worker_began(self, worker: Worker) -> None:
+        """Its task has something to do."""
+        self._shards.work_began(self.shard_of(worker.id))
+
     def worker_rested(self, worker: Worker) -> None:
         """Its task ended. A suspended one leaves memory as soon as its log is written."""
         self.task_ended.unpark_all()
+        self._shards.work_ended(self.shard_of(worker.id))
         if worker.writer.broken is not None:
             self.forget(worker)
         if worker.state.suspended and not worker.gone and worker.writer.broken is None:
@@ -269,7 +302,8 @@ class Workers:
         object, when the storage is well again."""
         if not worker.is_running:
             self.forget(worker)
-        if isinstance(error, WorldError) and not self._stopping and worker.id not in self._coming_back:
+        is_ours = isinstance(error, WorldError) and not isinstance(error, Moved)
+        if is_ours and not self._stopping and worker.id not in self._coming_back:
             self._coming_back.add(worker.id)
             self.spawn(self._come_back, worker.id)
 
@@ -286,6 +320,8 @@ class Workers:
         while not self._stopping:
             try:
                 await self.lookup(worker)
+            except Moved:
+                return  # whoever leads its shard now resumes it
             except WorldError as error:
                 logger.warning("worker_waits", extra={"worker": str(worker), "code": error.code, "error": str(error)})
                 await trio.sleep(COME_BACK_S)
@@ -351,20 +387,46 @@ class Workers:
 
     # -- starting and stopping ------------------------------------------------------------------------------------------
 
-    async def resume_open_work(self) -> None:
-        """After a start: workers that were in the middle of something go on, a few at a time."""
-        limiter = trio.CapacityLimiter(self.settings.resume_concurrency)
-        async with trio.open_nursery() as nursery:
-            for head in await self.storage.heads_with_open_work():
-                if head.kind == WORKER:
-                    await limiter.acquire_on_behalf_of(head.key)
-                    nursery.start_soon(self._resume, head, limiter)
+    def _shard_started(self, shard: int) -> None:
+        self._to_resume.append(shard)
+        if not self._is_resuming and not self._stopping:
+            self._is_resuming = True
+            self.spawn(self._resume_open_work)
 
-    async def _resume(self, head: LogHead, limiter: trio.CapacityLimiter) -> None:
+    async def _resume_open_work(self) -> None:
+        """Workers that were in the middle of something go on, a few at a time."""
+        try:
+            while self._to_resume:
+                await self._resume_shard(self._to_resume.popleft())
+        finally:
+            self._is_resuming = False
+
+    async def _resume_shard(self, shard: int) -> None:
+        try:
+            heads = await self.storage.heads_with_open_work(shard)
+        except Golemp2pError as error:
+            logger.error("shard_not_resumed", extra={"shard": shard, "code": error.code, "error": str(error)})  # noqa: TRY400
+            return
+        for head in heads:
+            if head.kind == WORKER:
+                token = object()
+                await self._resuming.acquire_on_behalf_of(token)
+                self.spawn(self._resume, head, token)
+
+    async def _resume(self, head: LogHead, token: object) -> None:
         try:
             await self._load_patiently(worker_of(head))
         finally:
-            limiter.release_on_behalf_of(head.key)
+            self._resuming.release_on_behalf_of(token)
+
+    def _shard_stopped(self, shard: int) -> None:
+        """Another node runs its workers from now on."""
+        for worker in [worker for worker in self._loaded.values() if self.shard_of(worker.id) == shard]:
+            worker.moved(moved(shard))
+
+    def is_shard_busy(self, shard: int) -> bool:
+        """Whether a worker of ``shard`` has something under way."""
+        return self._shards.is_busy(shard)
 
     async def drain(self) -> None:
         """Wait until no invocation is under way; cancel this to stop waiting."""
@@ -408,7 +470,7 @@ class Workers:
         return LogWriter(
             key,
             self._shards,
-            self.storage,
+            self.blobs,
             self.spawn,
             lambda tail: head_of(key, identity, shard, state),
             tail=head.tail if head is not None else 1,

@@ -12,6 +12,7 @@ A ``Payload`` is an encoded value: CBOR bytes (``golemp2p.values.cbor``), or a `
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 
@@ -38,7 +39,7 @@ class RetryPolicy(NamedTuple):
 
 
 class Create(NamedTuple):
-    """Index 1 of every worker's log."""
+    """Index 1 of every worker's log. ``request_key``: of the request that made it, so that the same request makes it once."""
 
     time_ns: int
     component_id: str
@@ -51,6 +52,7 @@ class Create(NamedTuple):
     ephemeral: bool
     created_by: str
     memory_initial: int
+    request_key: str = ""
 
 
 class ExportedFunctionInvoked(NamedTuple):
@@ -234,7 +236,8 @@ class PromiseDeleted(NamedTuple):
 
 
 class ComponentVersionAdded(NamedTuple):
-    """* The one entry of a component's log: version n is the n-th, counting from 0. ``type`` and ``metadata`` are CBOR."""
+    """* The one entry of a component's log: version n is the n-th, counting from 0. ``type``: CBOR (``values.cbor_types``);
+    ``metadata``: CBOR of [initial bytes of memory, key of the request that added it or ""]."""
 
     time_ns: int
     component_id: str
@@ -265,6 +268,17 @@ HINTS: frozenset[type] = frozenset(
         PromiseCompleted, PromiseDeleted,
     }
 )  # fmt: skip
+
+
+def blobs_named(entry: Entry) -> Iterator[BlobRef]:
+    """The blobs that whoever keeps ``entry`` keeps too: large payloads, and the bytes of a component. Fields are flat, so the entry's
+    own are all there is."""
+    for field in entry:
+        if field.__class__ is BlobRef:
+            yield field
+    if entry.__class__ is ComponentVersionAdded:
+        yield BlobRef(entry.sha256, entry.size_bytes)
+
 
 KINDS: dict[type, int] = {
     Create: 1, ExportedFunctionInvoked: 2, ExportedFunctionCompleted: 3, ImportedFunctionInvoked: 4,

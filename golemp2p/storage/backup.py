@@ -4,8 +4,9 @@ The database is copied through SQLite's online backup in one read transaction: o
 Blobs are copied after it, so that every blob that moment refers to is there (blobs are written before what names them).
 Left out are ``cache/`` and ``workers/``, which are rebuilt, and the lock.
 
-The copy is a complete data directory, *with the node's secret key*: keep it as one keeps keys. It gets a new store id,
-and remembers the old one as ``backup-of``: a restored disk is old, and must never vote as if it had forgotten nothing.
+The copy is a complete data directory, *with the node's secret key*, and the operator's where it is kept: keep it as one keeps keys. It
+gets a new store id, and remembers the old one as ``backup-of``: a restored disk is old, and must never vote as if it had forgotten
+nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import apsw
 from golemp2p.errors import DataDamaged, UsageError
 from golemp2p.storage.blobs import BlobFolder, sync_directory
 from golemp2p.storage.database import DATABASE, open_reader, storage_error, translated
-from golemp2p.storage.datadir import FOLDERS, KEY_FILE, STORE_ID_BYTES, STORE_ID_META, write_durably
+from golemp2p.storage.datadir import FOLDERS, KEY_FILE, OPERATOR_FILE, STORE_ID_BYTES, STORE_ID_META, write_durably
 
 BACKUP_OF_META = "backup-of"
 
@@ -53,8 +54,9 @@ def backup(source: Path, target: Path) -> BackupReport:
         for path in (partial, *(partial / name for name in FOLDERS)):
             path.mkdir(mode=0o700, parents=True)
         _copy_database(source / DATABASE, partial / DATABASE)
-        if (source / KEY_FILE).exists():
-            write_durably(partial / KEY_FILE, (source / KEY_FILE).read_bytes())
+        for name in (KEY_FILE, OPERATOR_FILE):
+            if (source / name).exists():
+                write_durably(partial / name, (source / name).read_bytes())
         blobs, blob_bytes, damaged = _copy_blobs(BlobFolder(source / "blobs"), BlobFolder(partial / "blobs"))
         size = (partial / DATABASE).stat().st_size
         sync_directory(partial)

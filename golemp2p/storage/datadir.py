@@ -1,6 +1,7 @@
 """The data directory of one node.
 
     node.key         Ed25519 seed, 64 hex digits and a newline, mode 0600: who this node is
+    operator.key     the same for the operator of a mesh: with the founder, and wherever it was copied to
     storage.sqlite   logs, heads, shards, meta (and its -wal and -shm)
     blobs/           content-addressed files
     cache/           compiled components: may be deleted at any time
@@ -26,6 +27,7 @@ from golemp2p.storage.blobs import sync_directory
 from golemp2p.storage.database import DATABASE, storage_error
 
 KEY_FILE = "node.key"
+OPERATOR_FILE = "operator.key"
 LOCK_FILE = "lock"
 FOLDERS = ("blobs", "cache", "workers")
 SEED_BYTES = 32
@@ -69,11 +71,29 @@ class DataDirectory:
     def node_seed(self, random_bytes: RandomBytes) -> bytes:
         """The seed of this node's Ed25519 key, 32 bytes; made at first call. Raises ``DataDamaged`` when it is
         unreadable, or missing beside a database that an earlier key signed; ``UsageError`` when others may read it."""
-        path = self.path / KEY_FILE
+        seed = self._read_seed(self.path / KEY_FILE)
+        if seed is not None:
+            return seed
+        if (self.path / DATABASE).exists():
+            raise DataDamaged(
+                KEY_FILE, f"missing in {self.path}, though {DATABASE} is there: restore the key, or move the data away"
+            )
+        return self._make_seed(self.path / KEY_FILE, random_bytes)
+
+    def operator_seed(self) -> bytes | None:
+        """The seed of the mesh's operator key, if it is kept here; read anew at every call, since it may be copied here while the node
+        runs. Raises as ``node_seed``."""
+        return self._read_seed(self.path / OPERATOR_FILE)
+
+    def make_operator_seed(self, random_bytes: RandomBytes) -> bytes:
+        """For a mesh that is about to be founded; one that is here already is taken (a founding that was interrupted)."""
+        return self.operator_seed() or self._make_seed(self.path / OPERATOR_FILE, random_bytes)
+
+    def _read_seed(self, path: Path) -> bytes | None:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return self._make_seed(path, random_bytes)
+            return None
         except OSError as error:
             raise _unusable(path, error) from error
         with open(descriptor, "rb") as file:
@@ -82,10 +102,6 @@ class DataDirectory:
             return _parse_seed(path, file.read(4 * SEED_BYTES))
 
     def _make_seed(self, path: Path, random_bytes: RandomBytes) -> bytes:
-        if (self.path / DATABASE).exists():
-            raise DataDamaged(
-                KEY_FILE, f"missing in {self.path}, though {DATABASE} is there: restore the key, or move the data away"
-            )
         seed = random_bytes(SEED_BYTES)
         try:
             write_durably(path, seed.hex().encode() + b"\n")
@@ -148,7 +164,7 @@ def _parse_seed(path: Path, text: bytes) -> bytes:
     except ValueError:
         seed = b""
     if len(seed) != SEED_BYTES:
-        raise DataDamaged(KEY_FILE, f"{path} does not hold {2 * SEED_BYTES} hex digits: restore it from a backup")
+        raise DataDamaged(path.name, f"{path} does not hold {2 * SEED_BYTES} hex digits: restore it from a backup")
     return seed
 
 

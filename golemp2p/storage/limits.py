@@ -8,38 +8,40 @@ from __future__ import annotations
 
 from golemp2p.errors import UsageError
 from golemp2p.model.ids import Key
-from golemp2p.ports import Batch, LogHead, ShardRecord, StoredSegment
+from golemp2p.model.replica_write import ReplicaWrite
+from golemp2p.model.replication import DESCRIPTION_BYTES_MAX, LogSegment
+from golemp2p.ports import Batch, LogHead
 
 SEGMENT_BYTES_MAX = 4 << 20  # a segment's payload has at most 1 MiB; the rest is header and room for one fat entry
 SUMMARY_BYTES_MAX = 16 << 20
-CERTIFICATE_BYTES_MAX = 1 << 20
 META_BYTES_MAX = 1 << 20
 BLOB_BYTES_MAX = 1 << 30  # above any component; a blob is held in memory while it is put or got
 KIND_BYTES_MAX = 64
 IDENTITY_BYTES_MAX = 4096  # a worker's is a UUID, a slash and up to 512 bytes
 META_NAME_BYTES_MAX = 256
 HEADS_COUNT_MAX = 10_000  # one page of a listing
-BATCH_ITEMS_MAX = 100_000
+BATCH_ITEMS_MAX = 1 << 21  # an installation names every log of its shard, up to a million
 INTEGER_MAX = (1 << 63) - 1  # SQLite's integers are signed, 64 bits
 
+RECORD_BYTES = 128
+ENTRY_BYTES = 192  # roughly what the rows of a record, and of an entry, take without what the entry says
 HASH_BYTES = 32
 SHA256_BYTES = 32
 
 
 def check_batch(batch: Batch) -> int:
     """Raises ``UsageError``; returns the bytes of the batch, as counted against the queue's limit."""
-    items = len(batch.deleted_logs) + len(batch.segments) + len(batch.heads) + len(batch.shards)
+    items = len(batch.heads) + sum(
+        1 + len(write.entries) + len(write.fetched) + len(write.heads) + len(write.refetch) + len(write.repaired)
+        for write in batch.replicas
+    )
     if items > BATCH_ITEMS_MAX:
         raise UsageError(f"a batch has at most {BATCH_ITEMS_MAX} items, got {items}")
     size = 0
-    for segment in batch.segments:
-        size += _check_segment(segment)
+    for write in batch.replicas:
+        size += _check_write(write)
     for head in batch.heads:
         size += _check_head(head)
-    for shard in batch.shards:
-        size += _check_shard(shard)
-    for key in batch.deleted_logs:
-        _check_key(key)
     return size
 
 
@@ -77,14 +79,44 @@ def _check_key(key: Key) -> None:
         raise UsageError(f"a log is named by a Key, got {type(key).__name__}")
 
 
-def _check_segment(segment: StoredSegment) -> int:
-    log, first, count, term, position, data = segment
+def _check_write(write: ReplicaWrite) -> int:
+    shard, record = write.shard, write.record
+    if not 0 <= shard <= INTEGER_MAX:
+        raise UsageError(f"shard {shard} is out of range")
+    _check_numbers(shard, record.term, record.commit, *record.high_water, write.truncate_from or 0, write.kept_position)
+    size = RECORD_BYTES
+    if write.base is not None:
+        _check_numbers(shard, write.base.position, write.base.term, write.base.configuration_position)
+    for log, head in write.heads:
+        _check_key(log)
+        if head is not None and not (1 <= head.tail <= INTEGER_MAX and len(head.hash) == HASH_BYTES):
+            raise UsageError(f"head of {log} in a base of shard {shard}: tail {head.tail}, or a hash of another length")
+        size += HASH_BYTES
+    for segment in write.fetched:
+        size += _check_segment(segment)
+    for entry in write.entries:
+        _check_numbers(shard, entry.position, entry.term)
+        size += ENTRY_BYTES
+        if entry.content.__class__ is LogSegment:
+            size += _check_segment(entry.content)
+    return size
+
+
+def _check_numbers(shard: int, *numbers: int) -> None:
+    for number in numbers:
+        if not 0 <= number <= INTEGER_MAX:
+            raise UsageError(f"write of shard {shard}: {number} is out of range")
+
+
+def _check_segment(segment: LogSegment) -> int:
+    log, first, count = segment.log, segment.first, segment.count
     _check_key(log)
     if not (1 <= first <= INTEGER_MAX and 1 <= count <= INTEGER_MAX - first):
         raise UsageError(f"segment of {log}: first {first} and count {count} are no range of oplog indexes")
-    if not (0 <= term <= INTEGER_MAX and 0 <= position <= INTEGER_MAX):
-        raise UsageError(f"segment of {log}: term {term} or position {position} out of range")
-    return check_bytes("a segment", data, SEGMENT_BYTES_MAX)
+    if not 0 <= segment.term <= INTEGER_MAX:
+        raise UsageError(f"segment of {log}: term {segment.term} out of range")
+    size = check_bytes("a description", segment.description, DESCRIPTION_BYTES_MAX)
+    return size + check_bytes("a segment", segment.data, SEGMENT_BYTES_MAX)
 
 
 def _check_head(head: LogHead) -> int:
@@ -97,13 +129,7 @@ def _check_head(head: LogHead) -> int:
         raise UsageError(f"head of {head.key}: head_hash must have {HASH_BYTES} bytes")
     size = check_bytes("a summary", head.summary, SUMMARY_BYTES_MAX)
     size += check_text("kind", head.kind, KIND_BYTES_MAX)
-    return size + check_text("identity", head.identity, IDENTITY_BYTES_MAX)
-
-
-def _check_shard(record: ShardRecord) -> int:
-    shard, term, voted_for, next_position, certificate = record
-    if not all(0 <= number <= INTEGER_MAX for number in (shard, term, next_position)):
-        raise UsageError(f"shard record {shard}: a number is out of range")
-    if voted_for is not None:
-        check_bytes("voted_for", voted_for, KIND_BYTES_MAX)
-    return check_bytes("a certificate", certificate, CERTIFICATE_BYTES_MAX)
+    size += check_text("identity", head.identity, IDENTITY_BYTES_MAX)
+    if not head.kind or Key.of(head.kind, head.identity) != head.key:
+        raise UsageError(f"head of {head.key}: kind {head.kind!r} and identity {head.identity!r} belong to another log")
+    return size

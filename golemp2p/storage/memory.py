@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
 
 from golemp2p.errors import DataDamaged, InvalidState, StorageFailed, UsageError
 from golemp2p.model.ids import Key
-from golemp2p.ports import Batch, LogHead, ShardRecord, StoredSegment
+from golemp2p.model.replica_write import ReplicaWrite
+from golemp2p.model.replication import Entry, LogSegment
+from golemp2p.ports import Batch, LogHead, StoredReplica, StoredSegment
 from golemp2p.storage.limits import (
     BLOB_BYTES_MAX,
     IDENTITY_BYTES_MAX,
@@ -34,6 +36,7 @@ from golemp2p.storage.limits import (
     check_sha256,
     check_text,
 )
+from golemp2p.storage.memory_replica import MemoryReplica, Piece
 
 Done = Callable[[Exception | None], None]
 
@@ -59,28 +62,42 @@ class MemoryFaults:
 
 @dataclass(slots=True)
 class _Durable:
-    segments: dict[Key, dict[int, StoredSegment]] = field(default_factory=dict)
-    heads: dict[Key, LogHead] = field(default_factory=dict)
-    shards: dict[int, ShardRecord] = field(default_factory=dict)
+    """``places``: the shard of every log that was ever written."""
+
+    replicas: dict[int, MemoryReplica] = field(default_factory=dict)
+    places: dict[Key, int] = field(default_factory=dict)
     blobs: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, bytes] = field(default_factory=dict)
 
     def apply(self, batch: Batch) -> None:
         """All of the batch or, raising ``StorageFailed``, nothing."""
-        deleted = set(batch.deleted_logs)
-        new: set[tuple[Key, int]] = set()
-        for segment in batch.segments:
-            name = (segment.log, segment.first)
-            if name in new or (segment.log not in deleted and segment.first in self.segments.get(segment.log, ())):
-                raise StorageFailed(f"memory: exists already (segment {segment.first} of {segment.log})")
-            new.add(name)
-        for key in deleted:
-            self.segments.pop(key, None)
-            self.heads.pop(key, None)
-        for segment in batch.segments:
-            self.segments.setdefault(segment.log, {})[segment.first] = segment
-        self.heads.update({head.key: head for head in batch.heads})
-        self.shards.update({record.shard: record for record in batch.shards})
+        if len(batch.replicas) == 1 and _only_adds(batch.replicas[0]):
+            shard = batch.replicas[0].shard
+            replica = self.replicas.get(shard, MemoryReplica(shard))
+            replica.add_only(batch.replicas[0])
+            self.replicas[shard] = replica
+        else:
+            changed = {write.shard: self._copy_of(write.shard) for write in batch.replicas}
+            for write in batch.replicas:
+                changed[write.shard].apply(write)
+            self.replicas |= changed
+        for write in batch.replicas:
+            logs = self.replicas[write.shard].ends
+            self.places.update(dict.fromkeys(logs.keys() - self.places.keys(), write.shard))
+        for head in batch.heads:
+            if head.key in self.places:
+                self.replicas[self.places[head.key]].rewrite(head)
+
+    def _copy_of(self, shard: int) -> MemoryReplica:
+        replica = self.replicas.get(shard)
+        return MemoryReplica(shard) if replica is None else replica.copy()
+
+    def heads(self) -> Iterator[LogHead]:
+        """Of all logs, described or not."""
+        return (head for replica in self.replicas.values() for head in replica.ends.values())
+
+    def read(self, log: Key) -> list[Piece]:
+        return self.replicas[self.places[log]].read(log) if log in self.places else []
 
 
 class MemoryStorage:
@@ -153,43 +170,86 @@ class MemoryStorage:
 
     async def read_segments(self, log: Key, first: int = 1, count: int | None = None) -> list[StoredSegment]:
         await self._turn()
-        held = self._durable.segments.get(log, {})
-        return [held[index] for index in sorted(held) if index + held[index].count > first][:count]
+        held = [piece for piece in self._durable.read(log) if piece.segment.first + piece.segment.count > first]
+        return [StoredSegment(log, s.first, s.count, s.term, position, s.data) for position, s in held][:count]
+
+    async def replicas(self) -> dict[int, StoredReplica]:
+        await self._turn()
+        found = sorted(self._durable.replicas.items())
+        return {
+            shard: StoredReplica(
+                held.record, held.base, dict(held.heads), list(held.entries), held.staged_ends(), tuple(sorted(held.damaged))
+            )
+            for shard, held in found
+        }
+
+    async def replica_segments(
+        self, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
+    ) -> list[LogSegment]:
+        await self._turn()
+        replica = self._durable.replicas.get(shard, MemoryReplica(shard))
+        if position not in (0, replica.base.position) or log in replica.damaged:
+            return []
+        pieces = replica.history.get(log, []) if position else replica.read(log)
+        found: list[LogSegment] = []
+        held = 0
+        for _, segment in pieces:
+            held += len(segment.data) if first < segment.first + segment.count else 0
+            if segment.first >= tail or (found and held > bytes_max):
+                break
+            if first < segment.first + segment.count:
+                found.append(replace(segment, description=b""))
+        return found
+
+    async def milestones(self, shard: int) -> list[Entry]:
+        await self._turn()
+        replica = self._durable.replicas.get(shard)
+        return [] if replica is None else [replica.milestones[position] for position in sorted(replica.milestones)]
+
+    async def mark_damaged(self, shard: int, log: Key) -> None:
+        await self._turn()
+        damaged = self._durable.replicas.setdefault(shard, MemoryReplica(shard)).damaged
+        if log not in damaged:
+            damaged.append(log)
 
     async def head(self, log: Key) -> LogHead | None:
         await self._turn()
-        return self._durable.heads.get(log)
+        place = self._durable.places.get(log)
+        return None if place is None else self._durable.replicas[place].ends.get(log)
 
-    async def heads(self, kind: str, *, prefix: str = "", after: str = "", count: int = 100) -> list[LogHead]:
+    async def heads(
+        self, kind: str, *, shards: Collection[int], prefix: str = "", after: str = "", count: int = 100
+    ) -> list[LogHead]:
         check_text("kind", kind, KIND_BYTES_MAX)
         check_text("prefix", prefix, IDENTITY_BYTES_MAX)
         check_text("after", after, IDENTITY_BYTES_MAX)
         check_count(count)
-        await self._turn()
         found = [
             head
-            for head in self._durable.heads.values()
+            for head in await self._described(shards)
             if head.kind == kind and head.identity > after and head.identity.startswith(prefix)
         ]
         return sorted(found, key=lambda head: head.identity)[:count]
 
-    async def heads_with_open_work(self) -> list[LogHead]:
-        await self._turn()
-        return [head for head in self._durable.heads.values() if head.has_open_work]
+    async def heads_with_open_work(self, shard: int) -> list[LogHead]:
+        return [head for head in await self._described([shard]) if head.has_open_work]
 
-    async def heads_due(self, before_ns: int, count: int) -> list[LogHead]:
+    async def heads_due(self, before_ns: int, count: int, shards: Collection[int]) -> list[LogHead]:
         check_count(count)
-        await self._turn()
-        waking = [(head.wake_ns, head) for head in self._durable.heads.values() if head.wake_ns is not None]
+        waking = [(head.wake_ns, head) for head in await self._described(shards) if head.wake_ns is not None]
         return [head for wake_ns, head in sorted(waking, key=lambda pair: pair[0]) if wake_ns <= before_ns][:count]
 
-    async def next_wake_ns(self) -> int | None:
-        await self._turn()
-        return min((head.wake_ns for head in self._durable.heads.values() if head.wake_ns is not None), default=None)
+    async def next_wake_ns(self, shards: Collection[int]) -> int | None:
+        return min((head.wake_ns for head in await self._described(shards) if head.wake_ns is not None), default=None)
 
-    async def shards(self) -> list[ShardRecord]:
+    async def undescribed_heads(self) -> list[LogHead]:
         await self._turn()
-        return [self._durable.shards[number] for number in sorted(self._durable.shards)]
+        return sorted(head for head in self._durable.heads() if not head.kind)
+
+    async def _described(self, shards: Collection[int]) -> list[LogHead]:
+        await self._turn()
+        wanted = frozenset(shards)
+        return [head for head in self._durable.heads() if head.kind and head.shard in wanted]
 
     async def get_meta(self, name: str) -> bytes | None:
         check_text("a name", name, META_NAME_BYTES_MAX)
@@ -214,6 +274,11 @@ class MemoryStorage:
             raise DataDamaged(f"blob:{sha256.hex()}", "missing")
         return data
 
+    async def has_blob(self, sha256: bytes) -> bool:
+        check_sha256(sha256)
+        await self._turn()
+        return sha256 in self._durable.blobs
+
     def blob_path(self, sha256: bytes) -> Path | None:
         check_sha256(sha256)
         return None
@@ -235,3 +300,8 @@ class MemoryStorage:
         self._closing = True
         with trio.CancelScope(shield=not self.faults.held):
             await self._empty.wait()
+
+
+def _only_adds(write: ReplicaWrite) -> bool:
+    """Whether ``write`` is the usual one, for which nothing is copied."""
+    return write == ReplicaWrite(write.shard, write.record, entries=write.entries)

@@ -1,8 +1,8 @@
 """Read-only connections to the database, and the queries.
 
 Which thread reads: the event loop itself may touch *a few* pages, which are cached nearly always (some 10 us, and a
-random read of the disk at worst): one head, one meta value, the next wake time, and a log of at most
-``INLINE_SEGMENTS_MAX`` small segments. Everything else goes to a thread under a limiter of ours. A statement is read
+random read of the disk at worst): one head, one meta value, and a log of at most ``INLINE_SEGMENTS_MAX`` small
+segments. Everything else goes to a thread under a limiter of ours. A statement is read
 to its end before anything else happens, so that no read transaction stays open and holds the WAL.
 
 No row is believed to have the right types: a flipped bit in a row's header changes them. A damaged row of a single log
@@ -12,7 +12,7 @@ raises ``DataDamaged``; in listings it is logged and left out, so that one damag
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ import trio
 
 from golemp2p.errors import DataDamaged, Golemp2pError
 from golemp2p.model.ids import Key
-from golemp2p.ports import LogHead, ShardRecord, StoredSegment
+from golemp2p.ports import LogHead, StoredSegment
 from golemp2p.storage.database import open_reader, translated
 from golemp2p.storage.limits import HASH_BYTES
 
@@ -33,25 +33,35 @@ ALL_SEGMENTS = (1 << 63) - 1
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_SEGMENTS = """ FROM segments WHERE log = ?1 AND first + count > ?2
-    AND first >= coalesce((SELECT max(first) FROM segments WHERE log = ?1 AND first <= ?2), 0) ORDER BY first"""
-SEGMENTS = "SELECT first, count, term, position, data" + _SEGMENTS + " LIMIT ?3"
+# a log is its last life, in which a tombstone (count 0) is no segment; ?2 is at least 1
+_LIFE = "(SELECT max(life) FROM segments WHERE log = ?1)"
+_SEGMENTS = f""" FROM segments AS s LEFT JOIN payloads AS p ON p.id = s.id
+    WHERE s.log = ?1 AND s.life = {_LIFE} AND s.first + s.count > ?2 AND s.first >= coalesce(
+        (SELECT max(first) FROM segments WHERE log = ?1 AND life = {_LIFE} AND first <= ?2), 0)
+    ORDER BY s.first"""
+SEGMENTS = "SELECT s.first, s.count, s.term, s.position, p.data" + _SEGMENTS + " LIMIT ?3"
 SEGMENTS_SMALL = (
-    f"SELECT first, count, term, position, CASE WHEN length(data) <= {INLINE_SEGMENT_BYTES_MAX} THEN data END"
+    "SELECT s.first, s.count, s.term, s.position,"
+    f" CASE WHEN length(p.data) <= {INLINE_SEGMENT_BYTES_MAX} THEN p.data END"
     f"{_SEGMENTS} LIMIT min(?3, {INLINE_SEGMENTS_MAX + 1})"
 )
 # identities as bytes: damaged text must not fail inside SQLite's row conversion
 _HEAD = """SELECT key, CAST(kind AS BLOB), CAST(identity AS BLOB), shard, tail, head_hash, has_open_work, wake_ns,
     summary FROM heads"""
-HEAD = _HEAD + " WHERE key = ?"
-HEADS = _HEAD + " WHERE kind = ? AND identity > ? AND identity >= ? ORDER BY identity LIMIT ?"
-HEADS_BELOW = _HEAD + " WHERE kind = ? AND identity > ? AND identity >= ? AND identity < ? ORDER BY identity LIMIT ?"
+_UNDESCRIBED = "SELECT key, x'', x'', shard, tail, head_hash, 0, NULL, x'' FROM undescribed"
+HEAD = f"{_HEAD} WHERE key = ?1 UNION ALL {_UNDESCRIBED} WHERE key = ?1"
+HEADS_UNDESCRIBED = _UNDESCRIBED + " ORDER BY key"
+# shards as a JSON array
+_IN_SHARDS = "shard IN (SELECT value FROM json_each(?1))"
+HEADS = f"{_HEAD} WHERE kind = ?2 AND identity > ?3 AND identity >= ?4 AND {_IN_SHARDS} ORDER BY identity LIMIT ?5"
+HEADS_BELOW = (
+    f"{_HEAD} WHERE kind = ?2 AND identity > ?3 AND identity >= ?4 AND identity < ?6 AND {_IN_SHARDS}"
+    " ORDER BY identity LIMIT ?5"
+)
 HEADS_ALL = _HEAD + " NOT INDEXED ORDER BY id"  # from the table itself: an index may be damaged
-# the first condition lets SQLite use the partial index, the second read it in order of id
-HEADS_OPEN = _HEAD + " WHERE has_open_work AND has_open_work = 1 ORDER BY id"
-HEADS_DUE = _HEAD + " WHERE wake_ns IS NOT NULL AND wake_ns <= ? ORDER BY wake_ns, id LIMIT ?"
-NEXT_WAKE = "SELECT min(wake_ns) FROM heads WHERE wake_ns IS NOT NULL"
-SHARDS = "SELECT shard, term, voted_for, next_position, certificate FROM shards ORDER BY shard"
+HEADS_OPEN = _HEAD + " WHERE has_open_work AND shard = ? ORDER BY id"
+HEADS_DUE = f"{_HEAD} WHERE wake_ns IS NOT NULL AND wake_ns <= ?2 AND {_IN_SHARDS} ORDER BY wake_ns LIMIT ?3"
+NEXT_WAKE = f"SELECT wake_ns FROM heads WHERE wake_ns IS NOT NULL AND {_IN_SHARDS} ORDER BY wake_ns LIMIT 1"
 META = "SELECT value FROM meta WHERE name = ?"
 
 
@@ -103,12 +113,15 @@ def read_heads(connection: apsw.Connection, sql: str, args: Sequence[Any] = ()) 
     return heads
 
 
-def listing(kind: str, prefix: str, after: str, count: int) -> tuple[str, Sequence[Any]]:
+def listing(kind: str, shards: Collection[int], prefix: str, after: str, count: int) -> tuple[str, Sequence[Any]]:
     """The query of ``Storage.heads``. SQLite compares UTF-8 bytes, which is the order of code points, as Python's."""
     end = prefix_end(prefix)
-    if end is None:
-        return HEADS, (kind, after, prefix, count)
-    return HEADS_BELOW, (kind, after, prefix, end, count)
+    args = (shards_text(shards), kind, after, prefix, count)
+    return (HEADS, args) if end is None else (HEADS_BELOW, (*args, end))
+
+
+def shards_text(shards: Collection[int]) -> str:
+    return "[" + ",".join(map(str, shards)) + "]"
 
 
 def prefix_end(prefix: str) -> str | None:
@@ -120,22 +133,16 @@ def prefix_end(prefix: str) -> str | None:
     return kept[:-1] + chr(0xE000 if following == 0xD800 else following)  # over the surrogates, which UTF-8 cannot hold
 
 
-def read_shards(connection: apsw.Connection) -> list[ShardRecord]:
-    records = []
-    row: tuple[Any, ...]
-    for row in connection.execute(SHARDS).fetchall():
-        shard, term, voted_for, next_position, certificate = row
-        if not (_integers(shard, term, next_position) and isinstance(certificate, bytes)):
-            raise DataDamaged(f"shard:{shard}", "its record has wrong types")
-        if not (voted_for is None or isinstance(voted_for, bytes)):
-            raise DataDamaged(f"shard:{shard}", "voted_for has a wrong type")
-        records.append(ShardRecord(shard, term, voted_for, next_position, certificate))
-    return records
+def read_next_wake(connection: apsw.Connection, shards: str) -> int | None:
+    wake_ns = connection.execute(NEXT_WAKE, (shards,)).get
+    if not isinstance(wake_ns, int | None):
+        raise DataDamaged("heads", "a wake time has a wrong type")
+    return wake_ns
 
 
 def segment_of(key: Key, row: tuple[Any, ...]) -> StoredSegment:
     first, count, term, position, data = row
-    if not (_integers(first, count, term, position) and isinstance(data, bytes)):
+    if not (integers(first, count, term, position) and isinstance(data, bytes)):
         raise DataDamaged(str(key), f"the row of the segment at {first!r} has wrong types")
     return StoredSegment(key, first, count, term, position, data)
 
@@ -149,12 +156,12 @@ def head_of(row: tuple[Any, ...]) -> LogHead:
         )  # fmt: skip
     except (Golemp2pError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise DataDamaged(f"head:{digest!r}", f"its row cannot be read ({error})") from error
-    if not (_integers(shard, tail, has_open_work) and (wake_ns is None or _integers(wake_ns))):
+    if not (integers(shard, tail, has_open_work) and (wake_ns is None or integers(wake_ns))):
         raise DataDamaged(str(key), "a number of its head has a wrong type")
     if not (isinstance(head_hash, bytes) and len(head_hash) == HASH_BYTES and isinstance(summary, bytes)):
         raise DataDamaged(str(key), "hash or summary of its head have a wrong type")
     return head
 
 
-def _integers(*values: object) -> bool:
+def integers(*values: object) -> bool:
     return all(type(value) is int for value in values)

@@ -10,7 +10,7 @@ When more than ``QUEUED_BYTES_MAX`` wait for the disk, further batches fail with
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +19,8 @@ import trio
 
 from golemp2p.errors import DataDamaged, InvalidState, StorageFailed
 from golemp2p.model.ids import Key
-from golemp2p.ports import Batch, LogHead, ShardRecord, StoredSegment
+from golemp2p.model.replication import Entry, LogSegment
+from golemp2p.ports import Batch, LogHead, StoredReplica, StoredSegment
 from golemp2p.storage import readers
 from golemp2p.storage.blobs import BlobFolder
 from golemp2p.storage.database import DATABASE, open_writer, storage_error
@@ -34,11 +35,14 @@ from golemp2p.storage.limits import (
     check_text,
 )
 from golemp2p.storage.readers import Readers
+from golemp2p.storage.replica_reading import read_milestones, read_pieces, read_replicas
 from golemp2p.storage.writer import Job, Writer
 
 QUEUED_BYTES_MAX = 256 << 20  # some seconds of a fast disk; more means that the disk stands still
 BLOB_THREADS_MAX = 2  # hashing and writing are bulk work: the logs come first
 CLOSE_S_MAX = 30.0
+
+Done = Callable[[Exception | None], None]
 
 
 class SqliteStorage:
@@ -86,7 +90,7 @@ class SqliteStorage:
 
     # ---------------------------------------------------------------------------------------------------------- writes
 
-    def submit(self, batch: Batch, done: Callable[[Exception | None], None]) -> None:
+    def submit(self, batch: Batch, done: Done) -> None:
         self._submit(Job(batch, done, check_batch(batch)))
 
     def _submit(self, job: Job) -> None:
@@ -101,6 +105,12 @@ class SqliteStorage:
         """Durable when it returns; in the order of ``submit``. When cancelled, it may or may not be written."""
         check_text("a name", name, META_NAME_BYTES_MAX)
         check_bytes("a value", value, META_BYTES_MAX)
+        await self._written(lambda done: Job(Batch(), done, len(value), meta=(name, value)))
+
+    async def mark_damaged(self, shard: int, log: Key) -> None:
+        await self._written(lambda done: Job(Batch(), done, damaged=(shard, log.digest)))
+
+    async def _written(self, job: Callable[[Done], Job]) -> None:
         event = trio.Event()
         outcome: list[Exception | None] = []
 
@@ -108,7 +118,7 @@ class SqliteStorage:
             outcome.append(error)
             event.set()
 
-        self._submit(Job(Batch(), done, len(value), meta=(name, value)))
+        self._submit(job(done))
         await event.wait()
         if outcome[0] is not None:
             raise outcome[0]
@@ -118,6 +128,7 @@ class SqliteStorage:
     async def read_segments(self, log: Key, first: int = 1, count: int | None = None) -> list[StoredSegment]:
         await trio.lowlevel.checkpoint()
         most = readers.ALL_SEGMENTS if count is None else count
+        first = max(first, 1)
         rows = self._reader().here(readers.SEGMENTS_SMALL, (log.digest, first, most))
         if len(rows) <= readers.INLINE_SEGMENTS_MAX and all(row[-1] is not None for row in rows):
             return [readers.segment_of(log, row) for row in rows]
@@ -128,30 +139,44 @@ class SqliteStorage:
         rows = self._reader().here(readers.HEAD, (log.digest,))
         return readers.head_of(rows[0]) if rows else None
 
-    async def heads(self, kind: str, *, prefix: str = "", after: str = "", count: int = 100) -> list[LogHead]:
+    async def heads(
+        self, kind: str, *, shards: Collection[int], prefix: str = "", after: str = "", count: int = 100
+    ) -> list[LogHead]:
         check_text("kind", kind, KIND_BYTES_MAX)
         check_text("prefix", prefix, IDENTITY_BYTES_MAX)
         check_text("after", after, IDENTITY_BYTES_MAX)
         check_count(count)
-        sql, args = readers.listing(kind, prefix, after, count)
+        sql, args = readers.listing(kind, shards, prefix, after, count)
         return await self._elsewhere(lambda connection: readers.read_heads(connection, sql, args))
 
-    async def heads_with_open_work(self) -> list[LogHead]:
-        return await self._elsewhere(lambda connection: readers.read_heads(connection, readers.HEADS_OPEN))
+    async def heads_with_open_work(self, shard: int) -> list[LogHead]:
+        return await self._elsewhere(lambda connection: readers.read_heads(connection, readers.HEADS_OPEN, (shard,)))
 
-    async def heads_due(self, before_ns: int, count: int) -> list[LogHead]:
+    async def heads_due(self, before_ns: int, count: int, shards: Collection[int]) -> list[LogHead]:
         check_count(count)
-        return await self._elsewhere(lambda connection: readers.read_heads(connection, readers.HEADS_DUE, (before_ns, count)))
+        args = (readers.shards_text(shards), before_ns, count)
+        return await self._elsewhere(lambda connection: readers.read_heads(connection, readers.HEADS_DUE, args))
 
-    async def next_wake_ns(self) -> int | None:
-        await trio.lowlevel.checkpoint()
-        wake_ns = self._reader().here(readers.NEXT_WAKE, ())[0][0]
-        if not isinstance(wake_ns, int | None):
-            raise DataDamaged(str(self._path), "a wake time has a wrong type")
-        return wake_ns
+    async def next_wake_ns(self, shards: Collection[int]) -> int | None:
+        text = readers.shards_text(shards)
+        return await self._elsewhere(lambda connection: readers.read_next_wake(connection, text))
 
-    async def shards(self) -> list[ShardRecord]:
-        return await self._elsewhere(readers.read_shards)
+    async def undescribed_heads(self) -> list[LogHead]:
+        return await self._elsewhere(lambda connection: readers.read_heads(connection, readers.HEADS_UNDESCRIBED))
+
+    async def replicas(self) -> dict[int, StoredReplica]:
+        return await self._elsewhere(read_replicas)
+
+    async def replica_segments(
+        self, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
+    ) -> list[LogSegment]:
+        def read(connection: apsw.Connection) -> list[LogSegment]:
+            return read_pieces(connection, shard, log, first=first, tail=tail, position=position, bytes_max=bytes_max)
+
+        return await self._elsewhere(read)
+
+    async def milestones(self, shard: int) -> list[Entry]:
+        return await self._elsewhere(lambda connection: read_milestones(connection, shard))
 
     async def get_meta(self, name: str) -> bytes | None:
         check_text("a name", name, META_NAME_BYTES_MAX)
@@ -183,6 +208,10 @@ class SqliteStorage:
 
     async def get_blob(self, sha256: bytes) -> bytes:
         return await trio.to_thread.run_sync(self._blobs.get, sha256, limiter=self._blob_limiter)
+
+    async def has_blob(self, sha256: bytes) -> bool:
+        path = self._blobs.path_of(sha256)
+        return await trio.to_thread.run_sync(path.is_file, limiter=self._blob_limiter)
 
     def blob_path(self, sha256: bytes) -> Path:
         """Where the blob lies, or would lie."""

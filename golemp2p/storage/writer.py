@@ -6,9 +6,7 @@
     deliver ◀── one callback per group ──── completions, in order of submission
 
 A group that fails is halved until the culprit stands alone: a poisonous batch fails by itself and costs its neighbours
-a few commits. Within a group, of several heads of one log only the last is written. SQLite gives up and re-takes the
-interpreter's lock around every step, and beside a busy event loop each re-take may cost a whole switch interval: so
-rows go into multi-row statements, and a group takes a handful of steps however many batches it has.
+a few commits. What batches do to the rows is in ``replica_rows``, how the rows of a group share statements in ``rows``.
 
 The thread never dies silently. A foreign exception in it (our mistake) is logged, and from then on every batch fails.
 """
@@ -19,8 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -28,12 +25,14 @@ import apsw
 import trio
 
 from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.model.replication import LogSegment
 from golemp2p.ports import Batch
 from golemp2p.storage.database import NO_SPACE, storage_error, translated
+from golemp2p.storage.replica_rows import ReplicaRows
+from golemp2p.storage.rows import Marks
 
 GROUP_BATCHES_MAX = 512  # bounds the wait of the first in a group
 GROUP_BYTES_MAX = 8 << 20
-ROWS_PER_STATEMENT = 16  # one step each; every length below is a prepared statement of its own
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +45,7 @@ class Job:
     done: Callable[[Exception | None], None]
     size: int = 0
     meta: tuple[str, bytes] | None = None
+    damaged: tuple[int, bytes] | None = None  # shard and log
     refused: Exception | None = None
 
 
@@ -53,7 +53,7 @@ class Job:
 class StorageStatistics:
     """Counted since opening. ``commit_seconds``: inside COMMIT, which is nearly all fsync; ``busy_seconds``: with it.
 
-    ``batches / commits`` are the batches per commit. ``bytes``: of segments, summaries and certificates, not of pages.
+    ``batches / commits`` are the batches per commit. ``bytes``: as counted against the queue's limit, not of pages.
     """
 
     commits: int = 0
@@ -68,21 +68,12 @@ class StorageStatistics:
     queued_bytes: int = 0
 
 
-@dataclass(slots=True)
-class _Rows:
-    """What a run of batches writes, until a deletion interrupts it."""
-
-    segments: list[tuple[Any, ...]] = field(default_factory=list)
-    heads: dict[bytes, tuple[Any, ...]] = field(default_factory=dict)
-    shards: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    meta: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-
-
 class Writer:
-    """Owns ``connection`` from now on. ``submit`` and ``close`` only from the event loop's thread."""
+    """Owns ``connection`` from now on; making one reads from it. ``submit`` and ``close`` only from the event loop's thread."""
 
     def __init__(self, connection: apsw.Connection, path: str, token: trio.lowlevel.TrioToken) -> None:
         self._connection = connection
+        self._marks: Marks | None = Marks.read(connection)
         self._path = path
         self._token = token
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -189,6 +180,12 @@ class Writer:
 
     def _try(self, jobs: list[Job]) -> Exception | None:
         """One transaction. Returns why nothing of it was kept, or ``None`` when all of it is durable."""
+        error = self._transact(jobs)
+        if error is not None:
+            self._marks = None  # they are ahead of what is there
+        return error
+
+    def _transact(self, jobs: list[Job]) -> Exception | None:
         connection = self._connection
         try:
             with translated(self._path):
@@ -243,40 +240,21 @@ class Writer:
             log.warning("storage_fence_failed", extra={"path": self._path, "error": str(error)})
 
     def _apply(self, jobs: Iterable[Job]) -> None:
-        rows = _Rows()
+        if self._marks is None:
+            self._marks = Marks.read(self._connection)
+        changes = ReplicaRows(self._connection, self._marks)
         for job in jobs:
             if job.refused is not None:
                 continue
-            batch = job.batch
-            if batch.deleted_logs:
-                self._flush(rows)
-                rows = _Rows()
-                for key in batch.deleted_logs:
-                    self._connection.execute("DELETE FROM segments WHERE log = ?", (key.digest,))
-                    self._connection.execute("DELETE FROM heads WHERE key = ?", (key.digest,))
-            for segment in batch.segments:
-                rows.segments.append((segment[0].digest, *segment[1:]))
-            for key, kind, identity, shard, tail, head_hash, has_open_work, wake_ns, summary in batch.heads:
-                digest = key.digest
-                rows.heads[digest] = (
-                    digest, kind, identity, shard, tail, head_hash, 1 if has_open_work else 0, wake_ns, summary,
-                )  # fmt: skip
-            for record in batch.shards:
-                rows.shards[record.shard] = record
+            for write in job.batch.replicas:
+                changes.apply(write)
+            for head in job.batch.heads:
+                changes.describe(head)
             if job.meta is not None:
-                rows.meta[job.meta[0]] = job.meta
-        self._flush(rows)
-
-    def _flush(self, rows: _Rows) -> None:
-        self._insert("segments", rows.segments)
-        self._insert("heads", list(rows.heads.values()))
-        self._insert("shards", list(rows.shards.values()))
-        self._insert("meta", list(rows.meta.values()))
-
-    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        for start in range(0, len(rows), ROWS_PER_STATEMENT):
-            some = rows[start : start + ROWS_PER_STATEMENT]
-            self._connection.execute(_statement(table, len(some)), [value for row in some for value in row])
+                changes.rows.put_meta(job.meta)
+            if job.damaged is not None:
+                changes.rows.add("damaged", job.damaged)
+        changes.rows.flush()
 
     def _count(self, outcomes: Sequence[tuple[Job, Exception | None]], seconds: float) -> None:
         counts = self._counts
@@ -285,37 +263,16 @@ class Writer:
             counts,
             batches=counts.batches + len(kept),
             batches_failed=counts.batches_failed + len(outcomes) - len(kept),
-            segments=counts.segments + sum(len(job.batch.segments) for job in kept),
+            segments=counts.segments + sum(segments_count(job.batch) for job in kept),
             bytes=counts.bytes + sum(job.size for job in kept),
             busy_seconds=counts.busy_seconds + seconds,
             group_batches_max=max(counts.group_batches_max, len(outcomes)),
         )
 
 
-_INSERT: dict[str, tuple[str, str, str]] = {
-    "segments": ("INSERT INTO segments(log, first, count, term, position, data) VALUES", "(?,?,?,?,?,?)", ""),
-    # key, kind and identity never change (the key is their hash); naming only what does spares their indexes
-    "heads": (
-        "INSERT INTO heads(key, kind, identity, shard, tail, head_hash, has_open_work, wake_ns, summary) VALUES",
-        "(?,?,?,?,?,?,?,?,?)",
-        " ON CONFLICT(key) DO UPDATE SET shard = excluded.shard, tail = excluded.tail, head_hash = excluded.head_hash,"
-        " has_open_work = excluded.has_open_work, wake_ns = excluded.wake_ns, summary = excluded.summary",
-    ),
-    "shards": (
-        "INSERT INTO shards(shard, term, voted_for, next_position, certificate) VALUES",
-        "(?,?,?,?,?)",
-        " ON CONFLICT(shard) DO UPDATE SET term = excluded.term, voted_for = excluded.voted_for,"
-        " next_position = excluded.next_position, certificate = excluded.certificate",
-    ),
-    "meta": (
-        "INSERT INTO meta(name, value) VALUES",
-        "(?,?)",
-        " ON CONFLICT(name) DO UPDATE SET value = excluded.value",
-    ),
-}
-
-
-@cache
-def _statement(table: str, rows_count: int) -> str:
-    begin, row, end = _INSERT[table]
-    return begin + ",".join([row] * rows_count) + end
+def segments_count(batch: Batch) -> int:
+    """Segments of entries, and fetched ones."""
+    return sum(
+        len(write.fetched) + sum(1 for entry in write.entries if entry.content.__class__ is LogSegment)
+        for write in batch.replicas
+    )

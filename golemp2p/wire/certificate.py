@@ -1,10 +1,11 @@
 """Who may write in a shard: the record of a mesh's birth, and election certificates (ARCHITECTURE 4: S0, S1, S7).
 
-    genesis       {mesh key, founder, shards, created}                  signed by the founder
+    genesis       {mesh key, founder, operator, shards, created}        signed by the founder
     vote          (mesh id, shard, term, primary)                       signed by a voter
     certificate   {mesh id, shard, term, primary, voters, votes}        votes of a majority of the voters
 
     mesh id = BLAKE2b-256(genesis record)      public, unlike the mesh key, which is the password of a private mesh
+    operator                                   whose key may remove nodes and order forced recoveries; no node needs it to run
 
 A certificate and a genesis record are evidence for anyone, offline: this node was primary of this shard in this term. Which
 voters a shard has is not for the certificate to say: its first configuration is {founder} (S0), later ones are entries of
@@ -31,20 +32,22 @@ TERM_MAX = (1 << 63) - 1
 ENCODED_BYTES_MAX = 4096
 """Five voters with their votes take under 1 KiB."""
 
-_GENESIS_TAG = "golemp2p/genesis/1"
+_GENESIS_TAG = "golemp2p/genesis/2"
 _VOTE_TAG = "golemp2p/vote/1"
 _CERTIFICATE_TAG = "golemp2p/certificate/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Genesis:
-    """Birth of a mesh on one node. ``mesh_key``: 32 bytes; ``founder``: public key; ``shards_count``: a power of two.
+    """Birth of a mesh on one node. ``mesh_key``: 32 bytes; ``founder``, ``operator``: public keys, the same where the operator has no
+    key of its own; ``shards_count``: a power of two.
 
     ``encoded`` holds ``mesh_key`` in the clear: it stays among members.
     """
 
     mesh_key: bytes
     founder: bytes
+    operator: bytes
     shards_count: int
     created_ns: int
     signature: bytes
@@ -55,37 +58,42 @@ class Genesis:
         return blake2b(self._record(), digest_size=MESH_ID_BYTES).digest()
 
     def _record(self) -> bytes:
-        return _genesis_record(self.mesh_key, self.founder, self.shards_count, self.created_ns)
+        return _genesis_record(self.mesh_key, self.founder, self.operator, self.shards_count, self.created_ns)
 
     def encoded(self) -> bytes:
-        return cbor.dumps((_GENESIS_TAG, self.mesh_key, self.founder, self.shards_count, self.created_ns, self.signature))
+        facts = (self.mesh_key, self.founder, self.operator, self.shards_count, self.created_ns)
+        return cbor.dumps((_GENESIS_TAG, *facts, self.signature))
 
 
-def found_mesh(signer: Signer, *, mesh_key: bytes, shards_count: int, created_ns: int) -> Genesis:
-    """The genesis record of a new mesh, founded by the holder of ``signer``."""
+def found_mesh(
+    signer: Signer, *, mesh_key: bytes, shards_count: int, created_ns: int, operator: bytes | None = None
+) -> Genesis:
+    """The genesis record of a new mesh, founded by the holder of ``signer``. ``operator``: public key; ``None``: the founder's."""
     assert len(mesh_key) == MESH_KEY_BYTES, "a mesh key of 32 bytes"
     assert _is_shards_count(shards_count), "a power of two shards"
-    record = _genesis_record(mesh_key, signer.public_key, shards_count, created_ns)
-    return Genesis(mesh_key, signer.public_key, shards_count, created_ns, signer.sign(record))
+    founder = signer.public_key
+    facts = (mesh_key, founder, founder if operator is None else operator, shards_count, created_ns)
+    return Genesis(*facts, signer.sign(_genesis_record(*facts)))
 
 
 def load_genesis(data: bytes) -> Genesis:
     """The genesis record in ``data``, its form and the founder's signature checked. Raises ``DataDamaged``."""
     what = "mesh genesis"
-    tag, mesh_key, founder, shards_count, created_ns, signature = _fields(data, 6, what)
+    tag, mesh_key, founder, operator, shards_count, created_ns, signature = _fields(data, 7, what)
     if (
         tag != _GENESIS_TAG
         or not _is_bytes(mesh_key, MESH_KEY_BYTES)
         or not _is_bytes(founder, PUBLIC_KEY_BYTES)
+        or not _is_bytes(operator, PUBLIC_KEY_BYTES)
         or shards_count.__class__ is not int
         or not _is_shards_count(shards_count)
         or created_ns.__class__ is not int
         or not _is_bytes(signature, SIGNATURE_BYTES)
     ):
         raise DataDamaged(what, "malformed")
-    if not is_signed(_genesis_record(mesh_key, founder, shards_count, created_ns), signature, founder):
+    if not is_signed(_genesis_record(mesh_key, founder, operator, shards_count, created_ns), signature, founder):
         raise DataDamaged(what, "the signature is not the founder's")
-    return Genesis(mesh_key, founder, shards_count, created_ns, signature)
+    return Genesis(mesh_key, founder, operator, shards_count, created_ns, signature)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -209,8 +217,8 @@ def _check_votes(certificate: Certificate, members: set[bytes], name: str) -> No
         raise DataDamaged(name, f"{len(cast)} of {len(members)} votes are no majority")
 
 
-def _genesis_record(mesh_key: bytes, founder: bytes, shards_count: int, created_ns: int) -> bytes:
-    return cbor.dumps((_GENESIS_TAG, mesh_key, founder, shards_count, created_ns))
+def _genesis_record(mesh_key: bytes, founder: bytes, operator: bytes, shards_count: int, created_ns: int) -> bytes:
+    return cbor.dumps((_GENESIS_TAG, mesh_key, founder, operator, shards_count, created_ns))
 
 
 def _vote(mesh_id: bytes, shard: int, term: int, primary: bytes) -> bytes:

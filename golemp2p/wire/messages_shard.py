@@ -51,7 +51,8 @@ def _converted(shape: s.Shape, write: Any, read: Any) -> s.Shape:
     return s.Shape(lambda value: shape.write(write(value)), lambda plain: read(shape.read(plain)))
 
 
-def _read_segment(data: bytes) -> r.LogSegment:
+def read_segment(data: bytes, description: bytes = b"") -> r.LogSegment:
+    """A log's segment, from its signed bytes. Raises ``DataDamaged``."""
     segment = open_segment(data)
     return r.LogSegment(
         segment.log,
@@ -62,6 +63,7 @@ def _read_segment(data: bytes) -> r.LogSegment:
         segment.author,
         segment.hash,
         data,
+        description,
     )
 
 
@@ -74,10 +76,10 @@ _MEMBER = _converted(
 _MEMBERS = s.array(_MEMBER, MEMBERS_MAX)
 _CONFIGURATION = s.record(r.Configuration, _MEMBERS, _MEMBERS, _MEMBERS)
 _HEAD = _converted(s.row(_NUMBER, _HASH), tuple, lambda parts: r.Head(*parts))
-_SEGMENT = _converted(s.short_bytes(SEGMENT_BYTES_MAX), lambda segment: segment.data, _read_segment)
+_SEGMENT = _converted(s.short_bytes(SEGMENT_BYTES_MAX), lambda segment: segment.data, read_segment)
 _VOTES = s.array(s.row(_MEMBER, _SIGNATURE), 2 * MEMBERS_MAX)
 _ELECTION = s.record(r.Election, _MEMBER, _CONFIGURATION, _VOTES)
-_MILESTONE = s.record(
+MILESTONE = s.record(
     r.Entry,
     s.natural(NUMBER_MAX, 1),
     s.natural(NUMBER_MAX, 1),
@@ -87,8 +89,8 @@ _MILESTONE = s.record(
     _NO_SIGNATURE_OR_SIGNATURE,
     _HASH,
 )
-_MILESTONES = s.array(_MILESTONE, r.MILESTONES_MAX)
-_BASE = s.record(r.Base, _NUMBER, _NUMBER, _HASH, _NO_KEY_OR_KEY, _CONFIGURATION, _NUMBER, _BRANCH, _MILESTONES)
+_MILESTONES = s.array(MILESTONE, r.MILESTONES_MAX)
+BASE = s.record(r.Base, _NUMBER, _NUMBER, _HASH, _NO_KEY_OR_KEY, _CONFIGURATION, _NUMBER, _BRANCH, _MILESTONES)
 
 CONTENT = s.union(
     (0, r.LogSegment, _SEGMENT),
@@ -155,7 +157,7 @@ _BODY = s.union(
     (2, msg.Append, _converted(_APPEND_PARTS, _append_parts, _append_of)),
     (3, msg.Appended, s.record(msg.Appended, _NUMBER, _REFUSAL, _NUMBER, s.flag(), _NUMBER)),
     (4, msg.TakeOver, s.record(msg.TakeOver)),
-    (5, msg.Offer, s.record(msg.Offer, _BASE, _MILESTONES)),
+    (5, msg.Offer, s.record(msg.Offer, BASE, _MILESTONES)),
     (6, msg.FetchManifest, s.record(msg.FetchManifest, _NUMBER, s.optional(_KEY))),
     (7, msg.ManifestPage, s.record(msg.ManifestPage, _NUMBER, s.optional(_KEY), _MANIFEST_HEADS, s.flag())),
     (8, msg.FetchSegments, s.record(msg.FetchSegments, _NUMBER, _KEY, _NUMBER, _NUMBER)),

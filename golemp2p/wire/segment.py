@@ -49,8 +49,10 @@ ENTRY_BYTES_MIN = 3
 
 _HEADER = struct.Struct(f">8s{KEY_BYTES}sQQI{HASH_BYTES}s{HASH_BYTES}sI32s")
 HEADER_BYTES = _HEADER.size
-_PAYLOAD_AT = HEADER_BYTES + SIGNATURE_BYTES
-SEGMENT_BYTES_MAX = _PAYLOAD_AT + PAYLOAD_BYTES_MAX
+START_BYTES = HEADER_BYTES + SIGNATURE_BYTES
+"""Header and signature: the payload begins after them."""
+
+SEGMENT_BYTES_MAX = START_BYTES + PAYLOAD_BYTES_MAX
 NUMBER_MAX = (1 << 63) - 1
 """Terms and indexes stay below what SQLite's integers hold."""
 
@@ -90,7 +92,7 @@ def seal(
     digest = blake2b(payload, digest_size=HASH_BYTES).digest()
     header = _HEADER.pack(MAGIC, key.digest, term, first, count, previous_hash, digest, len(payload), signer.public_key)
     signed = header + signer.sign(header)
-    return signed + payload, blake2b(signed, digest_size=HASH_BYTES).digest()
+    return signed + payload, hash_of_start(signed)
 
 
 def open_segment(data: bytes, *, what: str = "segment") -> Segment:
@@ -98,21 +100,38 @@ def open_segment(data: bytes, *, what: str = "segment") -> Segment:
 
     ``what`` names it in errors. Raises ``DataDamaged`` with the reason. Nothing is allocated by what the header claims.
     """
-    if len(data) < _PAYLOAD_AT:
+    if len(data) < START_BYTES:
         raise DataDamaged(what, f"truncated: {len(data)} bytes are less than a header")
     magic, log, term, first, count, previous_hash, digest, length, author = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise DataDamaged(what, "not a segment, or of a format this version does not know")
-    if length > PAYLOAD_BYTES_MAX or len(data) != _PAYLOAD_AT + length:
-        raise DataDamaged(what, f"the header says {length} bytes of payload, there are {len(data) - _PAYLOAD_AT}")
+    if length > PAYLOAD_BYTES_MAX or len(data) != START_BYTES + length:
+        raise DataDamaged(what, f"the header says {length} bytes of payload, there are {len(data) - START_BYTES}")
     if not 1 <= count <= length // ENTRY_BYTES_MIN or not 1 <= first <= NUMBER_MAX - count or term > NUMBER_MAX:
         raise DataDamaged(what, f"impossible numbers: term {term}, first index {first}, {count} entries")
-    payload = data[_PAYLOAD_AT:]
+    payload = data[START_BYTES:]
     if blake2b(payload, digest_size=HASH_BYTES).digest() != digest:
         raise DataDamaged(what, "the payload does not match its hash")
-    segment_hash = blake2b(data[:_PAYLOAD_AT], digest_size=HASH_BYTES).digest()
-    header, signature = data[:HEADER_BYTES], data[HEADER_BYTES:_PAYLOAD_AT]
+    segment_hash = hash_of_start(data[:START_BYTES])
+    header, signature = data[:HEADER_BYTES], data[HEADER_BYTES:START_BYTES]
     return Segment(Key(log), term, first, count, previous_hash, author, segment_hash, payload, header, signature)
+
+
+def open_start(start: bytes, *, what: str = "segment") -> Segment:
+    """The same from the first ``START_BYTES`` of a segment: without the payload (it is empty), and without having checked it."""
+    if len(start) < START_BYTES:
+        raise DataDamaged(what, f"truncated: {len(start)} bytes are less than a header")
+    magic, log, term, first, count, previous_hash, _, _, author = _HEADER.unpack_from(start)
+    if magic != MAGIC or not 1 <= first <= NUMBER_MAX - count or count < 1 or term > NUMBER_MAX:
+        raise DataDamaged(what, "not the start of a segment")
+    header, signature = start[:HEADER_BYTES], start[HEADER_BYTES:START_BYTES]
+    own_hash = hash_of_start(start[:START_BYTES])
+    return Segment(Key(log), term, first, count, previous_hash, author, own_hash, b"", header, signature)
+
+
+def hash_of_start(start: bytes) -> bytes:
+    """The hash of the segment that begins with these ``START_BYTES``."""
+    return blake2b(start, digest_size=HASH_BYTES).digest()
 
 
 def verify_segment(

@@ -13,7 +13,7 @@ HEAD = """# Settings
 
 Every setting of a node, with its default. Each comes from the first of these that names it:
 
-1. a flag of `golemp2p node run`: `--data-dir`, `--http`, `--mesh`, `--insecure-listen`, or `--set KEY=VALUE` for any other
+1. a flag of `golemp2p node run`: `--data-dir`, `--http`, `--mesh`, `--join`, `--insecure-listen`, or `--set KEY=VALUE` for any other
 2. the environment: the variable in the table
 3. one TOML file: `--config FILE`, else `$GOLEMP2P_CONFIG`, else `golemp2p.toml` in the data directory if there is one
 4. the default
@@ -31,7 +31,7 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
     """``{"http": {"value": "127.0.0.1:9881", "origin": "flag", "detail": "--http"}, ...}``"""
     return {
         key: {
-            "value": value if isinstance(value, bool | int | float | tuple) else str(value),
+            "value": value if value is None or isinstance(value, bool | int | float | tuple) else str(value),
             "origin": loaded.origins[key].kind,
             "detail": loaded.origins[key].detail or None,
         }

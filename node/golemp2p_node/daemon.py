@@ -30,13 +30,15 @@ from typing import NamedTuple
 
 import trio
 
-from golemp2p.drivers.service import LocalClient, open_service
-from golemp2p.drivers.settings import ServiceSettings
+from golemp2p.drivers.opening import Service, World, open_service
+from golemp2p.drivers.settings import MeshSettings, ServiceSettings
 from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.mesh.streams import TcpStreams
 from golemp2p.runtime.guests import open_guests
 from golemp2p.storage.datadir import DataDirectory, store_id
 from golemp2p.storage.sqlite import SqliteStorage
 from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.invite import Contact
 from golemp2p_gateway import GatewaySettings, serve
 from golemp2p_node.cli.framework import EXIT_INTERRUPTED, Failure
 from golemp2p_node.logging_setup import configure
@@ -130,44 +132,76 @@ async def run_until(stop: trio.Event, settings: Settings, announce: Announce) ->
         guests = await stack.enter_async_context(
             open_guests(directory.cache, component_bytes_max=settings.requests.component_bytes_max)
         )
-        client = await stack.enter_async_context(
+        service = await stack.enter_async_context(
             open_service(
-                storage=storage,
-                guests=guests,
-                signer=key,
-                store_id=await store_id(storage, secrets.token_bytes),
+                World(
+                    storage=storage,
+                    guests=guests,
+                    streams=TcpStreams(),
+                    clock=SystemClock(),
+                    random_bytes=secrets.token_bytes,
+                    files_dir=directory.workers,
+                    scratch_dir=directory.cache,
+                    operator=partial(operator_key, directory),
+                    make_operator=lambda: SigningKey(directory.make_operator_seed(secrets.token_bytes)).public_key,
+                ),
+                key,
+                await store_id(storage, secrets.token_bytes),
                 settings=service_settings(settings, guests.instances_max),
-                files_dir=directory.workers,
-                scratch_dir=directory.cache,
-                clock=SystemClock(),
-                random_bytes=secrets.token_bytes,
+                mesh_settings=mesh_settings(settings),
                 version=product_version(),
             )
         )
         gc.freeze()  # code and types stay until the end: nothing to look for there
         gc.set_threshold(*GARBAGE_THRESHOLDS)
-        await serve_client(stop, settings, client, announce)
+        await serve_client(stop, settings, service, announce)
     logger.info("node_stopped")
 
 
-async def serve_client(stop: trio.Event, settings: Settings, client: LocalClient, announce: Announce) -> None:
-    """Serve until ``stop``, then drain client and edge side by side: callers of what is under way still get answers."""
+async def serve_client(stop: trio.Event, settings: Settings, service: Service, announce: Announce) -> None:
+    """Serve until ``stop``, or until this node is no member of its mesh any more; then drain client and edge side by side: callers of
+    what is under way still get answers."""
+    client = service.client
     async with trio.open_nursery() as nursery:
         edge_stop = trio.Event()
         try:
-            urls = await nursery.start(partial(serve, client, gateway_settings(settings), shutdown=edge_stop))
+            urls = await nursery.start(
+                partial(serve, client, gateway_settings(settings), admin=service.admin, shutdown=edge_stop)
+            )
         except OSError as error:
             raise cannot_listen(settings.http, error) from error
+        service.http = settings.advertised_http(urls[0])
         node = client.node_info().node
+        for address in service.peers.peer.membership.record.addresses:
+            announce(Listening("mesh", address, node))
         for url in urls:
             logger.info("node_started", extra={"node": node, "http": url, "data_dir": str(settings.data_dir)})
             announce(Listening("http", url, node))
         if not settings.http.is_loopback:
             logger.warning("insecure_listen", extra={"risk": "whoever reaches this address may do anything"})
-        await stop.wait()
+        async with trio.open_nursery() as running:
+            running.start_soon(stop_when_over, service, stop)
+            if settings.mdns:
+                running.start_soon(find_others, service)
+            await stop.wait()
+            running.cancel_scope.cancel()
         logger.info("node_draining", extra={"timeout_s": settings.drain_timeout_s})
         edge_stop.set()
-        await client.drain(settings.drain_timeout_s)
+        await service.local.drain(settings.drain_timeout_s)
+
+
+async def stop_when_over(service: Service, stop: trio.Event) -> None:
+    await service.ended.wait()
+    stop.set()
+
+
+async def find_others(service: Service) -> None:
+    try:
+        from golemp2p_node.discovery import discover  # noqa: PLC0415  # an extra: only who asks for it has it
+    except ImportError as error:
+        raise Failure(f"mdns needs a package that is not installed: {error.name}", "pip install 'golemp2p[mdns]'") from error
+    own = Contact(service.peers.own, service.peers.peer.membership.record.addresses)
+    await discover(service.mesh_id, own, service.peers.found)
 
 
 async def watch_signals(stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -199,6 +233,21 @@ def cannot_listen(address: Address, error: OSError) -> Failure:
     why = "the port is in use" if error.errno == errno.EADDRINUSE else reason
     hint = hints.get(error.errno or 0, "choose another address with --http HOST:PORT")
     return Failure(f"cannot listen on {address}: {why}", hint, code="cannot-listen")
+
+
+def operator_key(directory: DataDirectory) -> SigningKey | None:
+    seed = directory.operator_seed()
+    return None if seed is None else SigningKey(seed)
+
+
+def mesh_settings(settings: Settings) -> MeshSettings:
+    return MeshSettings(
+        listen=() if settings.mesh is None else (str(settings.mesh),),
+        advertised=settings.advertised,
+        join=settings.invite,
+        weight=settings.weight,
+        domain=settings.domain,
+    )
 
 
 def service_settings(settings: Settings, instances_max: int) -> ServiceSettings:

@@ -9,13 +9,33 @@ DOCS: dict[str, str] = {
         "memory such as 50%."
     ),
     "http": "Where HTTP is served (REST, WebSocket, metrics). Port 0 takes a free one.",
-    "mesh": "Where peers will reach this node. Only its form is checked now: nothing listens there until nodes can join a mesh.",
+    "mesh": (
+        "Where this node listens for other nodes. Port 0 takes a free one; off: nowhere, then it can call others, and nobody "
+        "can call it. Without the mesh key nothing is to be learnt there."
+    ),
+    "mesh_advertise": (
+        "Where other nodes dial this one, best first, if that is not where it listens (behind port mappings, or listening on all "
+        "addresses): HOST:PORT, or HOST alone for the port of mesh. Default: mesh."
+    ),
+    "join": (
+        "An invite, as `golemp2p mesh invite` prints it; @FILE reads it from there. Only a node without data can join a mesh; one "
+        "that has joined goes on, with the invite or without. It holds the mesh key and is never shown."
+    ),
+    "domain": (
+        "What fails together with this node, such as its rack or building: replicas of a shard are kept in different domains. "
+        "Default: each node by itself."
+    ),
+    "weight": "How much this node takes of the work and data of the mesh, relative to others.",
+    "mdns": (
+        "Announce this node on the local network, and find nodes of the same mesh there (multicast DNS). Tells everybody near "
+        "that a node is here, and no secrets; needs the mdns extra."
+    ),
     "insecure_listen": ("Allow http on an address other machines can reach, though anyone who reaches it may do anything."),
     "http_hosts": (
         "Names, beside localhost and numeric addresses, by which callers may address this node; others are answered with "
         "421, so that no web page reaches it by a name of its own."
     ),
-    "shards_count": "Slices of the key space, a power of two. Fixed when the data directory is made.",
+    "shards_count": "Slices of the key space, a power of two. Fixed when the mesh is founded; a node that joins takes the mesh's.",
     "drain_timeout_s": "How long requests and invocations under way may take to finish when the node is told to stop.",
     "log.level": "debug, info, warning or error.",
     "log.format": "text for people, json for programs (one object per line, on stderr).",

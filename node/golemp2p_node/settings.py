@@ -1,7 +1,7 @@
 """What a node may be told: frozen values, checked when built. Reading flags, environment and files is for ``sources``.
 
     Settings
-    ├── data_dir, http, mesh, ...   the node itself
+    ├── data_dir, http, mesh, ...   the node itself, and its place in the mesh
     ├── log        LogSettings      how it speaks
     ├── requests   RequestSettings  what HTTP callers may send
     ├── workers    WorkerSettings   how many workers, how long they stay in memory
@@ -18,12 +18,16 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from golemp2p.errors import MalformedInvite
 from golemp2p.model.entries import RetryPolicy
+from golemp2p.model.membership import ADDRESS_BYTES_MAX, ADDRESSES_MAX, DOMAIN_BYTES_MAX, WEIGHT_MAX
 from golemp2p.ports import GuestLimits
+from golemp2p.wire.invite import Invite, decode_invite
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
@@ -59,6 +63,14 @@ class Address:
         return cls(host or "0.0.0.0", int(port))  # noqa: S104 - the user's explicit choice, refused elsewhere unless insisted on
 
     @property
+    def is_wildcard(self) -> bool:
+        """All addresses of this machine, none of which it names."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
+    @property
     def is_loopback(self) -> bool:
         try:
             return ipaddress.ip_address(self.host).is_loopback
@@ -67,6 +79,20 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A text that is shown to nobody: printing it tells only whether there is one."""
+
+    text: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return "given" if self.text else "none"
+
+
+LEAVES = (Address, Secret)
+"""Dataclasses that are values of settings, not sections of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +172,12 @@ class Settings:
     data_dir: Path
     memory_budget_bytes: int
     http: Address = Address("127.0.0.1", 9881)
-    mesh: Address = Address("127.0.0.1", 9882)
+    mesh: Address | None = Address("127.0.0.1", 9882)
+    mesh_advertise: tuple[str, ...] = ()
+    join: Secret = Secret()
+    domain: str = ""
+    weight: int = 100
+    mdns: bool = False
     insecure_listen: bool = False
     http_hosts: tuple[str, ...] = ()
     shards_count: int = 1024
@@ -166,8 +197,7 @@ class Settings:
             raise InvalidSetting("shards_count", f"must be a power of two from 1 to 65536, got {self.shards_count}")
         if self.drain_timeout_s < 0 or not math.isfinite(self.drain_timeout_s):
             raise InvalidSetting("drain_timeout_s", f"must be zero or more seconds, got {self.drain_timeout_s:g}")
-        if self.http == self.mesh and self.http.port:
-            raise InvalidSetting("mesh", f"must differ from http, both are {self.http}")
+        self._check_mesh()
         for name in self.http_hosts:
             if not HOST_NAME.fullmatch(name):
                 raise InvalidSetting("http_hosts", f"must be host names without scheme and port, got {name!r}")
@@ -178,6 +208,76 @@ class Settings:
                 f"{self.http} can be reached from other machines, and whoever reaches it may do anything: this node"
                 " has no authority configured. Listen on 127.0.0.1, or insist with --insecure-listen",
             )
+
+    def _check_mesh(self) -> None:
+        if self.http == self.mesh and self.http.port:
+            raise InvalidSetting("mesh", f"must differ from http, both are {self.http}")
+        if len(self.mesh_advertise) > ADDRESSES_MAX:
+            raise InvalidSetting("mesh_advertise", f"has room for {ADDRESSES_MAX} addresses, got {len(self.mesh_advertise)}")
+        for text in self.mesh_advertise:
+            check_advertised(text)
+        if self.mesh is None and self.mesh_advertise:
+            raise InvalidSetting("mesh_advertise", "tells others where to dial a node that listens nowhere: mesh is off")
+        if self.mesh is not None and self.mesh.is_wildcard and not self.mesh_advertise:
+            raise InvalidSetting(
+                "mesh_advertise",
+                f"must say which addresses others dial, since mesh listens on all of this machine ({self.mesh})",
+            )
+        if len(self.domain.encode()) > DOMAIN_BYTES_MAX or not (
+            self.domain.isprintable() and self.domain == self.domain.strip()
+        ):
+            raise InvalidSetting(
+                "domain", f"must be at most {DOMAIN_BYTES_MAX} bytes of printable text, got {self.domain!r:.80}"
+            )
+        _ = self.invite  # refused now, if it is none
+        if not 1 <= self.weight <= WEIGHT_MAX:
+            raise InvalidSetting("weight", f"must be a number from 1 to {WEIGHT_MAX}, got {self.weight}")
+        if self.mdns and self.mesh is None:
+            raise InvalidSetting("mdns", "announces where others dial a node that listens nowhere: mesh is off")
+
+    @property
+    def invite(self) -> Invite | None:
+        """What ``join`` holds. Raises ``InvalidSetting``."""
+        if not self.join.text:
+            return None
+        try:
+            return decode_invite(self.join.text)
+        except MalformedInvite as error:
+            raise InvalidSetting("join", str(error)) from None
+
+    def advertised(self, listening: Sequence[str]) -> tuple[str, ...]:
+        """What others are told to dial, best first. ``listening``: the addresses that ``mesh`` led to, port 0 being decided."""
+        if not self.mesh_advertise:
+            return tuple(listening)[:ADDRESSES_MAX]
+        port = listening[0].rpartition(":")[2] if listening else "0"
+        return tuple(text if has_port(text) else f"{text}:{port}" for text in self.mesh_advertise)
+
+    def advertised_http(self, url: str) -> str:
+        """What others are told of this node's HTTP; "" where nobody but this machine can know. ``url``: where it is served."""
+        address = Address.parse(url.partition("://")[2])
+        if not address.is_wildcard:
+            return url
+        named = next((text for text in self.mesh_advertise), "")
+        host = named.rpartition(":")[0] if has_port(named) else named
+        return f"http://{host}:{address.port}" if host else ""
+
+
+def has_port(advertised: str) -> bool:
+    """``host:port`` or ``[IPv6]:port``; else it is a host alone, an IPv6 address in brackets."""
+    return ":" in advertised.rpartition("]")[2]
+
+
+def check_advertised(text: str) -> None:
+    """Raises ``InvalidSetting`` unless others can dial it: ``HOST:PORT``, or ``HOST`` alone for the port that ``mesh`` has."""
+    try:
+        address = Address.parse(text if has_port(text) else f"{text}:1")
+    except ValueError as error:
+        raise InvalidSetting("mesh_advertise", str(error)) from error
+    is_name = HOST_NAME.fullmatch(address.host) is not None or ":" in address.host
+    if not is_name or address.port == 0 or address.is_wildcard or len(text) > ADDRESS_BYTES_MAX - len(":65535"):
+        raise InvalidSetting(
+            "mesh_advertise", f"must be HOST:PORT that others can dial, such as 10.0.0.1:9882, got {text!r:.80}"
+        )
 
 
 def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
@@ -197,7 +297,7 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for item in fields(values):
         value = getattr(values, item.name)
-        if is_dataclass(value) and not isinstance(value, Address):
+        if is_dataclass(value) and not isinstance(value, LEAVES):
             flat.update(flatten(value, f"{item.name}."))
         else:
             flat[prefix + item.name] = value

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from golemp2p_node.settings import Address
+from golemp2p_node.settings import Address, Secret
 
 UNITS = {
     "": 1,
@@ -28,6 +28,8 @@ UNITS = {
 SIZE = re.compile(r"(\d{1,18})\s*([a-z]{0,3})", re.ASCII | re.IGNORECASE)
 SHARE = re.compile(r"(\d{1,2}|100)\s*%", re.ASCII)
 
+SECRET_BYTES_MAX = 64 << 10  # an invite has some hundred
+
 Parser = Callable[[Any], Any]
 
 
@@ -35,6 +37,8 @@ def parser(key: str, example: Any) -> Parser:
     """How texts for setting ``key`` are read; ``example`` is any valid value of it. Parsers raise ``ValueError``."""
     if key == "memory_budget_bytes":
         return budget
+    if key == "mesh":
+        return address_or_off
     match example:
         case bool():
             return switch
@@ -46,6 +50,8 @@ def parser(key: str, example: Any) -> Parser:
             return address
         case Path():
             return path
+        case Secret():
+            return secret
         case tuple():
             return words
     return word
@@ -98,6 +104,33 @@ def address(value: Any) -> Address:
     return Address.parse(word(value))
 
 
+def address_or_off(value: Any) -> Address | None:
+    """``off``, or nothing, for no address."""
+    text = word(value)
+    return None if text.lower() in ("", "off", "none") else Address.parse(text)
+
+
+def secret(value: Any) -> Secret:
+    """The text itself, or that of a file: ``@FILE``."""
+    text = word(value)
+    if not text.startswith("@"):
+        return Secret(text)
+    file = path(text[1:])
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(SECRET_BYTES_MAX + 1)
+        found = data.decode().strip()
+    except OSError as error:
+        raise ValueError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} does not hold text") from None
+    if len(data) > SECRET_BYTES_MAX:
+        raise ValueError(f"{file} has more than {SECRET_BYTES_MAX} bytes: it holds something else")
+    if not found:
+        raise ValueError(f"{file} is empty")
+    return Secret(found)
+
+
 def path(value: Any) -> Path:
     text = word(value)
     if not text:
@@ -131,6 +164,8 @@ def shown(key: str, value: Any) -> str:
     """The value as people write it: ``256 MiB``, ``10 s``, ``true``."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value is None:
+        return "off"
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
     if "_bytes" in key and isinstance(value, int):
@@ -140,4 +175,4 @@ def shown(key: str, value: Any) -> str:
         return f"{value} B"
     if key.endswith("_s"):
         return f"{value:g} s"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"

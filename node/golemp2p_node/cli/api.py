@@ -45,6 +45,9 @@ HINTS = {
     "overloaded": "try again in a moment",
     "draining": "the node is shutting down; try again when it is back",
     "storage-full": "make room on the disk of the node's data directory",
+    "node-not-found": "`golemp2p mesh peers` lists the nodes of this mesh",
+    "shard-not-found": "`golemp2p mesh shards --all` lists the shards of this mesh",
+    "not-local": "run the command on the machine of the node, with GOLEMP2P_URL naming its address there",
     "data-damaged": "`golemp2p storage verify` on the node's machine says what is damaged",
 }
 

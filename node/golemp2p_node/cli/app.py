@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from golemp2p_node.cli import completion, component, node, sim, storage, worker
+from golemp2p_node.cli import completion, component, mesh, node, sim, storage, worker
 from golemp2p_node.cli.framework import EXIT_INTERRUPTED, EXIT_USAGE, Failure, Group, wants_json_raw
 from golemp2p_node.cli.output import safe
 
@@ -40,7 +40,7 @@ def cli() -> None:
     """Durable WebAssembly workers on a mesh of equals."""
 
 
-for group in (node.group, component.group, worker.group, storage.group, sim.group, completion.command):
+for group in (node.group, component.group, worker.group, mesh.group, storage.group, sim.group, completion.command):
     cli.add_command(group)
 
 

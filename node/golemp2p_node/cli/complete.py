@@ -29,6 +29,18 @@ def worker_names(_context: click.Context, _parameter: click.Parameter, incomplet
         return []
 
 
+def node_names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of the other nodes of the mesh."""
+    from golemp2p_node.cli.api import Node
+
+    try:
+        with Node() as node:
+            peers = node.json("GET", "/v1/mesh/peers", timeout=PATIENCE_S)["peers"]
+    except Failure:
+        return []
+    return [peer["node"] for peer in peers if not peer["isSelf"] and peer["node"].startswith(incomplete)][:OFFERED_MAX]
+
+
 def _names() -> list[str]:
     from golemp2p_node.cli.api import Node
 

@@ -24,7 +24,8 @@ def setting_options(function: Any) -> Any:
     options = (
         click.option("--data-dir", metavar="DIR", help="Where everything durable lives. Default: ~/.local/share/golemp2p"),
         click.option("--http", metavar="HOST:PORT", help="Where to serve HTTP. Default: 127.0.0.1:9881"),
-        click.option("--mesh", metavar="HOST:PORT", help="Where peers will reach this node. Default: 127.0.0.1:9882"),
+        click.option("--mesh", metavar="HOST:PORT", help="Where other nodes reach this one; or off. Default: 127.0.0.1:9882"),
+        click.option("--join", metavar="INVITE", help="Join the mesh of an invite (see `mesh invite`); @FILE reads it there."),
         click.option("--insecure-listen", is_flag=True, default=None, help="Allow --http on an address others can reach."),
         click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any other setting; repeatable."),
         click.option("--config", metavar="FILE", help="TOML file. Default: $GOLEMP2P_CONFIG, else DIR/golemp2p.toml"),
@@ -57,6 +58,7 @@ def loaded_settings(assignments: tuple[str, ...], config: str | None, **named: A
     examples="""
         $ golemp2p node run
         $ golemp2p node run --data-dir ./data --http 127.0.0.1:8080
+        $ golemp2p node run --mesh 10.0.0.2:9882 --join @invite.txt
         $ golemp2p node run --set workers.idle_ttl_s=60 --set limits.memory_bytes_max=256MiB
     """,
 )

@@ -17,7 +17,7 @@ from benchmarks.small_world import (
     record_of,
     statuses,
 )
-from golemp2p.core.beliefs import Expelled, LonelyChanged, MemberChanged
+from golemp2p.core.beliefs import Expelled, LonelyChanged, MemberChanged, Removed
 from golemp2p.core.effects import Notice, Send
 from golemp2p.core.membership import Membership
 from golemp2p.core.membership_profile import LAN, MS, S
@@ -207,7 +207,9 @@ def test_the_operator_removes_for_ever():
     member = node(1, 2)
     order = Removal(PEER, FAKE)
     assert member.remove(replace(order, signature=b"x" * 64), S) == []
-    (change,) = member.remove(order, S)
+    told, change = member.remove(order, S)
+    assert told == Removed(order)
+    assert member.remove(order, S) == [], "it is known"
     assert (change.member.public_key, change.member.status) == (PEER, Status.REMOVED)
     member.receive(THIRD, msg.Gossip((signed(1, incarnation=9),)), S)
     assert PEER not in member.members

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
-from golemp2p.drivers.service import LocalClient, open_service
-from golemp2p.drivers.settings import ServiceSettings
+from golemp2p.drivers.mesh_state import GENESIS
+from golemp2p.drivers.opening import World, open_service
+from golemp2p.drivers.service import LocalClient
+from golemp2p.drivers.settings import MeshSettings, ServiceSettings
 from golemp2p.storage.memory import MemoryStorage
 from golemp2p.testing.guests import ScriptedGuests
+from golemp2p.testing.streams import MemoryStreams
+from golemp2p.wire.certificate import load_genesis
 from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.invite import Contact, Invite
 
 
 class TrioClock:
@@ -29,12 +35,17 @@ class TrioClock:
 class Machine:
     """A machine that can lose power: ``node()`` runs a node on what its disk holds, ``crash()`` cuts it off."""
 
-    def __init__(self, guests: ScriptedGuests, path: Path, settings: ServiceSettings) -> None:
+    def __init__(self, guests: ScriptedGuests, path: Path, settings: ServiceSettings, number: int = 0) -> None:
+        """``number``: of the machines of one mesh."""
         self.guests = guests
         self._storage: MemoryStorage | None = None
         self.settings = settings
+        self.streams = MemoryStreams()
+        self.number = number
+        self.key = SigningKey(bytes([ord("k") + number]) * 32)
+        self.mesh_settings = MeshSettings()
         self._path = path
-        self._counter = 0
+        self._counter = number << 56
 
     @property
     def storage(self) -> MemoryStorage:
@@ -45,19 +56,19 @@ class Machine:
 
     @asynccontextmanager
     async def node(self) -> AsyncIterator[LocalClient]:
-        async with open_service(
+        world = World(
             storage=self.storage,
             guests=self.guests,
-            signer=SigningKey(b"k" * 32),
-            store_id=b"s" * 16,
-            settings=self.settings,
-            files_dir=self._path / "files",
-            scratch_dir=self._path,
+            streams=self.streams,
             clock=TrioClock(),
             random_bytes=self._random,
-            version="test",
-        ) as client:
-            yield client
+            files_dir=self._path / "files",
+            scratch_dir=self._path,
+        )
+        async with open_service(
+            world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test"
+        ) as service:
+            yield service.local
 
     @asynccontextmanager
     async def node_that_crashes(self) -> AsyncIterator[LocalClient]:
@@ -91,5 +102,90 @@ class Machine:
 def machine(tmp_path: Path) -> Callable[..., Machine]:
     def make(settings: ServiceSettings | None = None, **scripts: object) -> Machine:
         return Machine(ScriptedGuests(**scripts), tmp_path, settings or ServiceSettings(shards_count=16))
+
+    return make
+
+
+class Machines:
+    """A mesh of machines over one network in memory: the first founds it, the others join. ``clients``: of those that run."""
+
+    def __init__(self, nursery: trio.Nursery, machines: list[Machine]) -> None:
+        self._nursery = nursery
+        self._machines = machines
+        self._streams = MemoryStreams()
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._ended: dict[int, trio.Event] = {}
+        self.clients: dict[int, LocalClient] = {}
+        for machine in machines:
+            machine.streams = self._streams
+            machine.mesh_settings = MeshSettings(listen=(f"machine{machine.number}:1",))
+
+    def __len__(self) -> int:
+        return len(self._machines)
+
+    def __getitem__(self, number: int) -> Machine:
+        return self._machines[number]
+
+    async def start(self, number: int) -> LocalClient:
+        machine = self._machines[number]
+        if number and machine.mesh_settings.join is None:
+            genesis = load_genesis(await self._machines[0].storage.get_meta(GENESIS) or b"")
+            invite = Invite(genesis, (Contact(self._machines[0].key.public_key, ("machine0:1",)),))
+            machine.mesh_settings = replace(machine.mesh_settings, join=invite)
+        started, self._ended[number] = trio.Event(), trio.Event()
+        self._scopes[number] = trio.CancelScope()
+        self._nursery.start_soon(self._run, number, started)
+        await started.wait()
+        return self.clients[number]
+
+    async def _run(self, number: int, started: trio.Event) -> None:
+        try:
+            with self._scopes[number]:
+                async with self._machines[number].node() as client:
+                    self.clients[number] = client
+                    started.set()
+                    await trio.sleep_forever()
+        finally:
+            self.clients.pop(number, None)
+            self._ended[number].set()
+
+    async def start_all(self) -> None:
+        """Returns when every shard has as many voters as the mesh can give it, and every node leads some."""
+        for number in range(len(self)):
+            await self.start(number)
+        await self.until(self.is_grown)
+
+    def is_grown(self) -> bool:
+        clients = list(self.clients.values())
+        shards = range(clients[0].peers.shards_count)
+        voters = all(len(clients[0].peers.peer.shards.voters(shard)) == min(3, len(clients)) for shard in shards)
+        return voters and all(client.peers.ready_shards() for client in clients)
+
+    async def until(self, condition: Callable[[], bool], patience_s: float = 60.0) -> None:
+        with trio.fail_after(patience_s):
+            while not condition():
+                await trio.sleep(0.05)
+
+    async def crash(self, number: int) -> None:
+        """The power of one machine is cut."""
+        self._machines[number].lose_power()
+        self._scopes[number].cancel()
+        await self._ended[number].wait()
+
+    def leader(self, shard: int) -> int | None:
+        """The machine that serves ``shard``."""
+        leading = [number for number, client in self.clients.items() if client.peers.is_ready(shard)]
+        return leading[0] if len(leading) == 1 else None
+
+
+@pytest.fixture
+def machines(nursery: trio.Nursery, tmp_path: Path) -> Callable[..., Machines]:
+    def make(count: int = 3, settings: ServiceSettings | None = None, **scripts: object) -> Machines:
+        settings = settings or ServiceSettings(shards_count=16)
+        folders = [tmp_path / str(number) for number in range(count)]
+        for folder in folders:
+            folder.mkdir()
+        guests = ScriptedGuests(**scripts)
+        return Machines(nursery, [Machine(guests, folder, settings, number) for number, folder in enumerate(folders)])
 
     return make

@@ -1,115 +1,144 @@
-"""A log's writer and readers, where they meet a storage that goes on meanwhile or refuses."""
+"""A log's writer and readers, where they meet a storage that goes on meanwhile or refuses; payloads that are too large for a log."""
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import trio
+from blob_nodes import Node
+from component_nodes import Mesh
 
-from golemp2p.drivers.oplog import LogWriter, read_log
-from golemp2p.drivers.shards import Shards
-from golemp2p.errors import StorageFailed, StorageFull
+from golemp2p.drivers.oplog import INLINE_BYTES_MAX, all_heads, read_log, read_range
+from golemp2p.errors import DataDamaged, Moved, StorageFailed, StorageFull, Unreachable, UsageError
 from golemp2p.model import entries as e
 from golemp2p.model.ids import Key
-from golemp2p.ports import LogHead
-from golemp2p.storage.limits import SUMMARY_BYTES_MAX
-from golemp2p.storage.memory import MemoryStorage
-from golemp2p.wire.identity import SigningKey
+
+KEY = Key.of("test", "log")
+LARGE = bytes(INLINE_BYTES_MAX + 1)
 
 
-class StillClock:
-    def wall_ns(self) -> int:
-        return 1
-
-    def monotonic_ns(self) -> int:
-        return 1
-
-
-class Bench:
-    """Shards of one node over a memory storage; ``writer(name)`` writes a log of shard 0."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.storage = MemoryStorage()
-        self.summary = b""
-        self._spawn = nursery.start_soon
-        self.shards = Shards(
-            self.storage,
-            SigningKey(b"k" * 32),
-            lambda shard, term: b"certificate",
-            clock=StillClock(),
-            shards_count=1,
-            records=[],
-            elections=[],
-        )
-
-    def writer(self, name: str) -> LogWriter:
-        key = Key.of("test", name)
-
-        def describe(tail: int) -> LogHead:
-            return LogHead(key, "test", name, 0, tail, b"", False, None, self.summary)
-
-        return LogWriter(key, self.shards, self.storage, self._spawn, describe)
+def call(response):
+    return e.ImportedFunctionInvoked(1, "f", "read-remote", bytes(16), response)
 
 
 @pytest.fixture
-def bench(nursery):
-    return Bench(nursery)
+def mesh(nursery, tmp_path):
+    return Mesh(nursery, tmp_path)
 
 
-async def test_what_became_durable_after_the_head_was_read_is_not_damage(bench):
-    writer = bench.writer("a")
+async def test_what_became_durable_after_the_head_was_read_is_not_damage(mesh):
+    a, _ = mesh.add("a")
+    mesh.lead(a)
+    writer = mesh.writer(a, "log")
     writer.append(e.NoOp(1))
     await writer.commit()
-    head = await bench.storage.head(Key.of("test", "a"))
-    assert head is not None
+    head = await a.disk.head(KEY)
     writer.append(e.NoOp(2))
     await writer.commit()
-    assert await read_log(bench.storage, head) == [e.NoOp(1)]
+    assert await read_log(a.disk, head) == [e.NoOp(1)]
+    assert await all_heads(a.disk, "test", range(a.shards_count)) == [await a.disk.head(KEY)]
 
 
-async def test_a_writer_whose_segment_is_refused_at_the_door_is_broken_and_tells_everybody(bench):
-    writer, told = bench.writer("a"), []
+async def test_a_writer_whose_segment_is_refused_at_the_door_is_broken_and_tells_everybody(mesh, monkeypatch):
+    a, _ = mesh.add("a")
+    mesh.lead(a)
+    writer, told = mesh.writer(a, "log"), []
     writer.on_broken = told.append
-    bench.summary = bytes(SUMMARY_BYTES_MAX + 1)
+
+    def refuse(*_):
+        raise UsageError("no such thing can be stored")
+
+    monkeypatch.setattr(mesh.shards[a.own], "append", refuse)
     writer.append(e.NoOp(1))
-    with pytest.raises(StorageFailed, match="summary"), trio.fail_after(1):
+    with pytest.raises(StorageFailed, match="no such thing"), trio.fail_after(1):
         await writer.commit()
     assert told == [writer.broken]
-    with pytest.raises(StorageFailed, match="summary"):
+    with pytest.raises(StorageFailed, match="no such thing"):
         writer.append(e.NoOp(2))
-    bench.summary = b""
-    again = bench.writer("a")  # the election that was refused with it is made again
-    again.append(e.NoOp(1))
-    await again.commit()
-    assert [head.tail for head in await bench.storage.heads("shard")] == [2]
 
 
-async def test_what_waits_for_an_election_fails_with_it_and_the_next_append_elects_anew(bench):
-    one, two = bench.writer("one"), bench.writer("two")
-    bench.storage.faults.fail_next(StorageFull("no space left"))
-    one.append(e.NoOp(1))
-    one.flush_nowait()  # carries the election
-    two.append(e.NoOp(1))
-    with pytest.raises(StorageFull):  # in the same term, which nobody will ever be able to prove
-        await two.commit()
-    assert one.broken is not None
-    again = bench.writer("again")
-    again.append(e.NoOp(1))
-    await again.commit()
-    assert await bench.storage.read_segments(Key.of("test", "two")) == []
-    keys = [Key.of("test", "again"), Key.of("shard", "0")]
-    segments = [segment for key in keys for segment in await bench.storage.read_segments(key)]
-    assert {segment.term for segment in segments} == {2}
-    positions = [segment.position for segment in segments]
-    assert len(set(positions)) == len(positions)
+async def test_a_large_payload_is_with_a_majority_before_the_segment_that_names_it(mesh, monkeypatch, autojump_clock):
+    nodes = [mesh.add(name)[0] for name in "abc"]
+    a, b, c = nodes
+    mesh.lead(a, b, c)
+    mesh.nodes.down.add(c.own)
+    shards = mesh.shards[a.own]
+    had, append = [], shards.append
+
+    def note(*arguments):
+        had.append([node.disk.has(LARGE) for node in nodes])
+        return append(*arguments)
+
+    monkeypatch.setattr(shards, "append", note)
+    writer = mesh.writer(a, "log")
+    writer.append(e.NoOp(1))
+    writer.append(call(LARGE))
+    await writer.commit()
+    assert had == [[True, True, False]]
+    ref = e.BlobRef(hashlib.sha256(LARGE).digest(), len(LARGE))
+    head = await a.disk.head(KEY)
+    assert await read_log(a.disk, head) == [e.NoOp(1), call(ref)]
+    assert await read_range(a.disk, a.blobs, head, 1, 2) == [e.NoOp(1), call(LARGE)]
 
 
-async def test_what_waits_for_an_election_is_written_after_it(bench):
-    one, two = bench.writer("one"), bench.writer("two")
-    bench.storage.faults.hold()
-    for writer in (one, two):
-        writer.append(e.NoOp(1))
-        writer.flush_nowait()
-    bench.storage.faults.release()
-    await two.commit()
-    assert one.durable == two.durable == 2
-    assert len(await bench.storage.read_segments(Key.of("shard", "0"))) == 1
+async def test_without_a_majority_for_the_payload_nothing_is_appended(mesh, autojump_clock):
+    (a, _), (b, _) = mesh.add("a"), mesh.add("b")
+    mesh.lead(a, b)
+    mesh.nodes.down.add(b.own)
+    writer = mesh.writer(a, "log")
+    writer.append(call(LARGE))
+    with pytest.raises(Unreachable):
+        await writer.commit()
+    assert mesh.shards[a.own].appended == []
+    a.disk.is_full = True
+    full = mesh.writer(a, "log")
+    full.append(call(LARGE))
+    with pytest.raises(StorageFull):
+        await full.commit()
+
+
+async def test_a_shard_that_is_lost_meanwhile_breaks_the_writer(mesh, autojump_clock):
+    (a, _), (b, _) = mesh.add("a"), mesh.add("b")
+    mesh.lead(a, b)
+    mesh.nodes.down.add(b.own)
+    writer = mesh.writer(a, "log")
+    writer.append(call(LARGE))
+    writer.flush_nowait()
+    await trio.sleep(1)
+    mesh.lead(b, a)
+    with pytest.raises(Moved):
+        await writer.commit()
+
+
+async def test_what_arrives_while_a_payload_is_given_away_is_written_after_it(mesh):
+    (a, _), (b, _) = mesh.add("a"), mesh.add("b")
+    mesh.lead(a, b)
+    writer = mesh.writer(a, "log")
+    writer.append(call(LARGE))
+    writer.flush_nowait()
+    second = bytes([1]) + LARGE
+    writer.append(call(second))
+    writer.append(e.NoOp(3))
+    await writer.commit()
+    assert b.disk.has(LARGE)
+    assert b.disk.has(second)
+    head = await b.disk.head(KEY)
+    assert await read_range(b.disk, b.blobs, head, 1, 3) == [call(LARGE), call(second), e.NoOp(3)]
+
+
+async def test_a_payload_that_this_node_lacks_is_read_from_the_group(mesh, monkeypatch):
+    monkeypatch.setattr(Node, "members", lambda self: [])
+    (a, _), (b, _) = mesh.add("a"), mesh.add("b")
+    mesh.lead(a, b)
+    writer = mesh.writer(a, "log")
+    writer.append(call(LARGE))
+    await writer.commit()
+    b.disk.blobs.clear()
+    head = await b.disk.head(KEY)
+    assert await read_range(b.disk, b.blobs, head, 1, 1) == [call(LARGE)]
+    assert b.disk.has(LARGE)
+    a.disk.blobs.clear()
+    b.disk.blobs.clear()
+    with pytest.raises(DataDamaged, match="missing, here and with every node"):
+        await read_range(b.disk, b.blobs, head, 1, 1)

@@ -328,8 +328,14 @@ async def test_a_full_disk_is_told_and_costs_nothing_that_was_acknowledged(count
         assert await invoke(client, component, "w", "add", 1) == 1
         counter.storage.faults.fail_next(StorageFull("no space left"))
         with pytest.raises(StorageFull):
-            await invoke(client, component, "w", "add", 1)
-        assert await invoke(client, component, "w", "add", 1) == 2
+            await invoke(client, component, "w", "add", 1, key="refused")
+        with pytest.raises(StorageFull):  # the shard waits for the disk
+            await invoke(client, component, "w", "get")
+        await trio.sleep(2)
+        assert (
+            await invoke(client, component, "w", "add", 1, key="refused") == 2
+        )  # what was refused was kept, and written again
+        assert await invoke(client, component, "w", "add", 1) == 3
 
 
 async def test_ephemeral_workers_keep_nothing(machine, autojump_clock):

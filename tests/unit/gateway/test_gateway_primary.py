@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 import trio
-from gateway_harness import WASM, Gateway
+from gateway_harness import Gateway, open_gateway
 from httpx_ws import aconnect_ws
 
 from golemp2p.errors import GuestTrapped
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.client import FakeClient
-from golemp2p_gateway import GatewaySettings, serve, server
+from golemp2p_gateway import GatewaySettings, server
 from golemp2p_gateway.edge import PRIMARY
 
 HEADER = PRIMARY.decode()
@@ -27,16 +26,8 @@ def primary_of(worker: WorkerId) -> str | None:
 @pytest.fixture
 async def routed(settings: GatewaySettings, nursery: trio.Nursery) -> AsyncIterator[Gateway]:
     """A gateway of a node that knows who runs what."""
-    fake = FakeClient()
-    info = await fake.add_component("adder", WASM)
-    shutdown = trio.Event()
-    addresses = await nursery.start(
-        lambda task_status: serve(fake, settings, primary=primary_of, shutdown=shutdown, task_status=task_status)
-    )
-    url = httpx.URL(addresses[0])
-    async with httpx.AsyncClient(base_url=url, timeout=5) as http:
-        yield Gateway(fake, http, (url.host, url.port), settings, shutdown, info.component)
-    nursery.cancel_scope.cancel()
+    async with open_gateway(settings, nursery, primary=primary_of) as gateway:
+        yield gateway
 
 
 async def test_an_invocation_tells_where_it_was_done(routed: Gateway) -> None:

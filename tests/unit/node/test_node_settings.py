@@ -6,9 +6,12 @@ import pytest
 
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.ports import GuestLimits
+from golemp2p.wire.certificate import found_mesh
+from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.invite import Contact, Invite, encode_invite
 from golemp2p_node.daemon import service_settings
 from golemp2p_node.setting_docs import DOCS
-from golemp2p_node.settings import Address, InvalidSetting, RetrySettings, Settings, build, flatten
+from golemp2p_node.settings import Address, InvalidSetting, RetrySettings, Secret, Settings, build, flatten
 
 BASE = {"data_dir": Path("/data"), "memory_budget_bytes": 1 << 30}
 
@@ -43,6 +46,20 @@ def test_no_more_workers_in_memory_than_the_engine_can_hold(asked: int, possible
         ("http", Address("0.0.0.0", 9881)),
         ("http", Address("example.org", 9881)),
         ("mesh", Address("127.0.0.1", 9881)),
+        ("mesh_advertise", ("10.0.0.1:0",)),
+        ("mesh_advertise", ("0.0.0.0:9882",)),
+        ("mesh_advertise", ("::1:9882",)),
+        ("mesh_advertise", ("a b:1",)),
+        ("mesh_advertise", (":9882",)),
+        ("mesh_advertise", ("h" * 64,)),
+        ("mesh_advertise", ("10.0.0.1:99999",)),
+        ("mesh_advertise", ("a:1",) * 9),
+        ("domain", "d" * 65),
+        ("domain", " rack"),
+        ("domain", "rack\n1"),
+        ("weight", 0),
+        ("weight", 65537),
+        ("join", Secret("golemp2p-cut")),
         ("http_hosts", ("http://node.example",)),
         ("http_hosts", ("node.example:9881",)),
         ("http_hosts", ("*",)),
@@ -114,3 +131,58 @@ def test_no_jitter_is_none() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings(data_dir=Path("/data"), memory_budget_bytes=1 << 30).shards_count = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("mesh", "advertise", "listening", "told"),
+    [
+        ("127.0.0.1:0", (), ["127.0.0.1:4711"], ("127.0.0.1:4711",)),
+        ("0.0.0.0:0", ("10.0.0.1",), ["0.0.0.0:4711"], ("10.0.0.1:4711",)),
+        ("0.0.0.0:9882", ("node.example:19882", "[2001:db8::1]", "10.0.0.1"), ["0.0.0.0:9882"],
+         ("node.example:19882", "[2001:db8::1]:9882", "10.0.0.1:9882")),
+    ],
+)  # fmt: skip
+def test_what_others_dial(mesh: str, advertise: tuple[str, ...], listening: list[str], told: tuple[str, ...]) -> None:
+    settings = build({**BASE, "mesh": Address.parse(mesh), "mesh_advertise": advertise})
+    assert settings.advertised(listening) == told
+
+
+def test_listening_everywhere_must_say_where() -> None:
+    with pytest.raises(InvalidSetting, match="must say which addresses others dial") as caught:
+        build({**BASE, "mesh": Address("0.0.0.0", 9882)})
+    assert caught.value.key == "mesh_advertise"
+
+
+@pytest.mark.parametrize(("key", "value"), [("mesh_advertise", ("10.0.0.1",)), ("mdns", True)])
+def test_a_node_that_listens_nowhere_cannot_be_dialled(key: str, value: object) -> None:
+    assert build({**BASE, "mesh": None}).advertised([]) == ()
+    with pytest.raises(InvalidSetting, match="mesh is off") as caught:
+        build({**BASE, "mesh": None, key: value})
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("http", "advertise", "url", "told"),
+    [
+        ("127.0.0.1:0", (), "http://127.0.0.1:4711", "http://127.0.0.1:4711"),
+        ("[::1]:0", (), "http://[::1]:4711", "http://[::1]:4711"),
+        ("0.0.0.0:0", ("10.0.0.1:9882",), "http://0.0.0.0:4711", "http://10.0.0.1:4711"),
+        ("0.0.0.0:0", ("[2001:db8::1]",), "http://0.0.0.0:4711", "http://[2001:db8::1]:4711"),
+        ("0.0.0.0:0", (), "http://0.0.0.0:4711", ""),
+    ],
+)
+def test_where_others_find_http(http: str, advertise: tuple[str, ...], url: str, told: str) -> None:
+    settings = build({**BASE, "http": Address.parse(http), "mesh_advertise": advertise, "insecure_listen": True})
+    assert settings.advertised_http(url) == told
+
+
+def test_an_invite_is_read_and_not_shown() -> None:
+    genesis = found_mesh(SigningKey(bytes(32)), mesh_key=b"k" * 32, shards_count=16, created_ns=0)
+    invite = Invite(genesis, (Contact(bytes(32), ("10.0.0.1:9882",)),))
+    text = encode_invite(invite)
+    settings = build({**BASE, "join": Secret(text)})
+    assert settings.invite == invite
+    assert text not in repr(settings)
+    assert text not in str(flatten(settings))
+    assert (str(settings.join), str(Secret())) == ("given", "none")
+    assert build(BASE).invite is None

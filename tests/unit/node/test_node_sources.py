@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from golemp2p.wire.certificate import found_mesh
+from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.invite import Contact, Invite, encode_invite
 from golemp2p_node import units
+from golemp2p_node.config_text import as_json, as_rows
 from golemp2p_node.setting_docs import DOCS
 from golemp2p_node.settings import InvalidSetting
 from golemp2p_node.sources import Origin, environment_keys, load, variable
@@ -172,3 +176,49 @@ def test_memory_share() -> None:
 )
 def test_shown(key: str, value: object, text: str) -> None:
     assert units.shown(key, value) == text
+
+
+INVITE = encode_invite(
+    Invite(
+        found_mesh(SigningKey(bytes(32)), mesh_key=b"k" * 32, shards_count=16, created_ns=0),
+        (Contact(bytes(32), ("10.0.0.1:9882",)),),
+    )
+)
+
+
+def test_an_invite_from_wherever_it_is(tmp_path: Path) -> None:
+    file = write(tmp_path / "invite.txt", f"  {INVITE}\n")
+    for loaded in (
+        load({"join": ("--join", INVITE)}, home(tmp_path)),
+        load({"join": ("--join", f"@{file}")}, home(tmp_path)),
+        load({}, home(tmp_path, GOLEMP2P_JOIN=INVITE)),
+        load({}, home(tmp_path), str(write(tmp_path / "node.toml", f'join = "@{file}"\n'))),
+    ):
+        assert loaded.settings.join.text == INVITE
+        assert INVITE not in str(as_json(loaded))
+        assert ("join", "given", str(loaded.origins["join"])) in as_rows(loaded)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("missing", None, "cannot read .*missing: No such file"),
+        ("empty", b"\n", "is empty"),
+        ("binary", b"\xff\xfe", "does not hold text"),
+        ("large", b"x" * 100_000, "it holds something else"),
+        ("other", b"not an invite", "this is no invite"),
+    ],
+)
+def test_a_file_without_an_invite(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidSetting, match=rf"join: .*{reason}.*\(from flag --join\)"):
+        load({"join": ("--join", f"@{tmp_path / name}")}, home(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["off", "OFF", "", "none"])
+def test_a_node_may_listen_for_nobody(tmp_path: Path, text: str) -> None:
+    loaded = load({"mesh": ("--mesh", text)}, home(tmp_path))
+    assert loaded.settings.mesh is None
+    assert {key: value for key, value, _ in as_rows(loaded)}["mesh"] == "off"
+    assert as_json(loaded)["mesh"]["value"] is None

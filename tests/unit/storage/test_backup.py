@@ -19,6 +19,7 @@ async def test_a_backup_of_a_running_node_is_a_data_directory(tmp_path: Path) ->
     source, target = tmp_path / "node", tmp_path / "copy"
     with DataDirectory.open(source) as directory:
         seed = directory.node_seed(numbered)
+        operator = directory.make_operator_seed(lambda count: b"o" * count)
         storage = await SqliteStorage.open(source)
         identity = await store_id(storage, numbered)
         blob = await storage.put_blob(b"blob")
@@ -32,6 +33,7 @@ async def test_a_backup_of_a_running_node_is_a_data_directory(tmp_path: Path) ->
     assert (report.blobs, report.blob_bytes, report.damaged_blobs) == (1, 4, ())
     with DataDirectory.open(target) as directory:
         assert directory.node_seed(numbered) == seed
+        assert directory.operator_seed() == operator
         storage = await SqliteStorage.open(target)
         assert await storage.get_blob(blob) == b"blob"
         head = await storage.head(key_of("a"))

@@ -120,3 +120,27 @@ async def test_a_store_id_of_wrong_length_is_damage() -> None:
     await storage.put_meta("store-id", b"short")
     with pytest.raises(DataDamaged):
         await store_id(storage, os.urandom)
+
+
+def test_operator_key_is_made_once_and_only_when_asked_for(tmp_path: Path) -> None:
+    with DataDirectory.open(tmp_path / "data") as directory:
+        assert directory.operator_seed() is None
+        seed = directory.make_operator_seed(os.urandom)
+        assert directory.make_operator_seed(os.urandom) == directory.operator_seed() == seed
+        assert seed != directory.node_seed(os.urandom)
+        file = directory.path / "operator.key"
+        assert file.stat().st_mode & 0o777 == 0o600
+        file.chmod(0o640)
+        with pytest.raises(UsageError, match="chmod 600"):
+            directory.operator_seed()
+        file.unlink()
+        assert directory.operator_seed() is None
+
+
+def test_a_broken_operator_key_is_named(tmp_path: Path) -> None:
+    with DataDirectory.open(tmp_path / "data") as directory:
+        file = directory.path / "operator.key"
+        file.touch(mode=0o600)
+        file.write_bytes(b"abc\n")
+        with pytest.raises(DataDamaged, match=r"operator\.key"):
+            directory.operator_seed()

@@ -57,12 +57,12 @@ def test_a_key_hides_its_secret_and_knows_its_node() -> None:
 
 
 def test_golden_genesis() -> None:
-    assert GENESIS.encoded()[:20].hex() == "8672676f6c656d7032702f67656e657369732f31"
+    assert GENESIS.encoded()[:20].hex() == "8772676f6c656d7032702f67656e657369732f32"
     assert GENESIS.mesh_id.hex() == GOLDEN_MESH_ID
     assert load_genesis(GENESIS.encoded()) == GENESIS
 
 
-GOLDEN_MESH_ID = "98f0a4ac08da4040eec219f7e6fd90c9d05f56dfbddcb65a5605b6c7bcb6a639"
+GOLDEN_MESH_ID = "f5a5d2cdec5054434aae728e7c79d84e635c3b0b6eb5f3ee36a6e261847ffe90"
 GOLDEN_VOTE = (
     "b208f992ad5b7a9f85f8b27e47aa47d02c301b12f211ecf78845306a3ab091b3"
     "e5688911c26839c9b922e92efc55bee01228ea9ba301fe459cc39b4189810c05"
@@ -85,13 +85,15 @@ def test_the_mesh_id_does_not_tell_the_mesh_key() -> None:
         (1, b"m" * 31, "malformed"),
         (1, b"n" * 32, "signature"),
         (2, STRANGER.public_key, "signature"),
-        (3, 1000, "malformed"),
-        (3, 0, "malformed"),
-        (3, True, "malformed"),
-        (3, 512, "signature"),
-        (4, "now", "malformed"),
-        (5, bytes(64), "signature"),
-        (5, b"", "malformed"),
+        (3, STRANGER.public_key, "signature"),
+        (3, b"", "malformed"),
+        (4, 1000, "malformed"),
+        (4, 0, "malformed"),
+        (4, True, "malformed"),
+        (4, 512, "signature"),
+        (5, "now", "malformed"),
+        (6, bytes(64), "signature"),
+        (6, b"", "malformed"),
     ],
 )
 def test_changed_genesis(place: int, value: object, reason: str) -> None:
@@ -99,6 +101,12 @@ def test_changed_genesis(place: int, value: object, reason: str) -> None:
     fields[place] = value
     with pytest.raises(DataDamaged, match=reason):
         load_genesis(cbor.dumps(fields))
+
+
+def test_the_operator_is_the_founder_unless_it_has_a_key_of_its_own() -> None:
+    assert GENESIS.operator == FOUNDER.public_key
+    other = found_mesh(FOUNDER, mesh_key=b"m" * 32, shards_count=16, created_ns=0, operator=THIRD.public_key)
+    assert load_genesis(other.encoded()).operator == THIRD.public_key
 
 
 def test_the_founder_elects_itself() -> None:

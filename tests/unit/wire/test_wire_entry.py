@@ -26,8 +26,8 @@ GOLDEN: list[tuple[e.Entry, str]] = [
         "830b018503fb3fe0000000000000fb3ff0000000000000fb4000000000000000f6",
     ),
     (
-        e.Create(1, "c", "w", 2, ("a",), (("k", "v"),), None, 9, False, "me", 65536),
-        "8c010161636177028161618182616b6176f609f4626d651a00010000",
+        e.Create(1, "c", "w", 2, ("a",), (("k", "v"),), None, 9, False, "me", 65536, ""),
+        "8d010161636177028161618182616b6176f609f4626d651a0001000060",
     ),
 ]
 
@@ -88,7 +88,7 @@ HASH, SHA = b"h" * 16, b"s" * 32
         ([16, 1, "c", "m", 1], "Failed, field 4: expected bool"),
         ([22, 1, 1, "r", "abc"], "DescribeResource, field 4: expected an array"),
         ([22, 1, 1, "r", [1]], "DescribeResource, field 4: expected str"),
-        ([1, 1, "c", "w", 2, [], [["k"]], None, 9, False, "me", 1], "Create, field 6: expected an array of 2"),
+        ([1, 1, "c", "w", 2, [], [["k"]], None, 9, False, "me", 1, ""], "Create, field 6: expected an array of 2"),
     ],
 )
 def test_hostile_rows(row: Any, reason: str) -> None:
