@@ -144,7 +144,7 @@ async def listings(storage: Storage) -> list[object]:
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(work=steps)
 def test_storage_does_what_a_replicas_writes_mean(work: list[tuple[int, str, int, bool]]) -> None:
     async def main() -> None:
@@ -181,4 +181,6 @@ def nothing_is_left_over(folder: Path) -> None:
         "SELECT key FROM heads UNION SELECT key FROM undescribed UNION SELECT log FROM base_heads UNION SELECT log FROM entries"
     )
     assert connection.execute(f"SELECT count(*) FROM segments WHERE log NOT IN ({named} WHERE log IS NOT NULL)").get == 0
+    tombstones = "SELECT count(*) FROM segments WHERE count = 0 AND id NOT IN (SELECT id FROM entries)"
+    assert connection.execute(tombstones).get == 0
     connection.close()
