@@ -19,7 +19,7 @@ from golemp2p.ports import StoredReplica
 from golemp2p.storage.database import DELETION, SEGMENT
 from golemp2p.storage.readers import integers
 from golemp2p.wire.messages_shard import read_segment
-from golemp2p.wire.replica import decode_base, decode_content, decode_member, decode_milestone
+from golemp2p.wire.replica import decode_base, decode_content, decode_entry, decode_member
 from golemp2p.wire.segment import START_BYTES, open_start
 
 REPLICAS = "SELECT shard, term, voted_for, committed, high_term, high_position, belonged FROM replicas ORDER BY shard"
@@ -120,7 +120,7 @@ def _pieces(rows: apsw.Cursor, log: Key, last: int | None, bytes_max: int) -> li
 
 def read_milestones(connection: apsw.Connection, shard: int) -> list[Entry]:
     rows: list[tuple[Any, ...]] = connection.execute(MILESTONES, (shard,)).fetchall()
-    return [decode_milestone(entry) for _, entry in rows]
+    return [decode_entry(entry) for _, entry in rows]
 
 
 @contextmanager

@@ -14,15 +14,15 @@ import apsw
 from golemp2p.errors import StorageFailed
 from golemp2p.model.ids import Key
 from golemp2p.model.replica_write import ReplicaWrite
-from golemp2p.model.replication import Base, Configuration, Deletion, Election, Entry, Head, LogSegment
+from golemp2p.model.replication import Base, Branch, Configuration, Deletion, Election, Entry, Head, LogSegment
 from golemp2p.ports import LogHead
 from golemp2p.storage.database import DELETION, OTHER, SEGMENT, fetch
 from golemp2p.storage.ends import End
 from golemp2p.storage.rows import Marks, Rows
-from golemp2p.wire.replica import encode_base, encode_content, encode_member, encode_milestone
+from golemp2p.wire.replica import encode_base, encode_content, encode_entry, encode_member
 from golemp2p.wire.segment import START_BYTES, hash_of_start
 
-MILESTONES = (Election, Configuration)
+MILESTONES = (Election, Configuration, Branch)
 
 NEWEST = "SELECT life, first, position, id FROM segments WHERE log = ? ORDER BY life DESC, first DESC"
 LAST_OF_LOG = "SELECT kind, id, content FROM entries WHERE shard = ? AND log = ? ORDER BY position DESC LIMIT 1"
@@ -112,7 +112,7 @@ class ReplicaRows:
         else:
             rows.add("entries", (*facts, OTHER, None, entry.author, encode_content(content), entry.signature, entry.hash))
             if content.__class__ in MILESTONES:
-                rows.add("milestones", (shard, position, encode_milestone(entry)))
+                rows.add("milestones", (shard, position, encode_entry(entry)))
 
     def _new_id(self) -> int:
         number = self._marks.next_id
@@ -239,7 +239,7 @@ class ReplicaRows:
         run("DELETE FROM milestones WHERE shard = ? AND position > ?", (shard, kept))
         marks.last.pop(shard, None)
         self._put_base(shard, base)
-        self.rows.add_all("milestones", [(shard, entry.position, encode_milestone(entry)) for entry in base.milestones])
+        self.rows.add_all("milestones", [(shard, entry.position, encode_entry(entry)) for entry in base.milestones])
         self.rows.add_all("base_heads", [(shard, log, *head) for log, head in new.items()])
         self.rows.flush()
         self.rows.delete_keys("heads", list((old | written) - new.keys()))
