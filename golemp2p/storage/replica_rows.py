@@ -167,12 +167,12 @@ class ReplicaRows:
         self.rows.flush()
         run, position = self._connection.execute, base.position
         last_lives: dict[bytes, int] = dict(fetch(self._connection, DELETIONS, (shard, position)))
-        for log, life in last_lives.items():
-            run("DELETE FROM payloads WHERE id IN (SELECT id FROM segments WHERE log = ? AND life < ?)", (log, life))
-            run("DELETE FROM segments WHERE log = ? AND life < ?", (log, life))
-            run("DELETE FROM segments WHERE log = ? AND life = ? AND first = 0", (log, life))
-            run("UPDATE segments SET life = 0 WHERE log = ? AND life = ?", (log, life))
-            self._marks.end_lives(log, upto=position)
+        for digest, life in last_lives.items():
+            run("DELETE FROM payloads WHERE id IN (SELECT id FROM segments WHERE log = ? AND life < ?)", (digest, life))
+            run("DELETE FROM segments WHERE log = ? AND life < ?", (digest, life))
+            run("DELETE FROM segments WHERE log = ? AND life = ? AND first = 0", (digest, life))
+            run("UPDATE segments SET life = 0 WHERE log = ? AND life = ?", (digest, life))
+            self._marks.end_lives(digest, upto=position)
         run("DELETE FROM entries WHERE shard = ? AND position <= ?", (shard, position))
         for log, head in heads:
             if head is None:

@@ -38,7 +38,8 @@ class ShardNotary:
         self._operator = operator
 
     def entry_hash(self, position: int, term: int, previous_hash: bytes, author: bytes, content: Content) -> bytes:
-        return entry_hash(self._mesh_id, self._shard, position, term, previous_hash, author, content)
+        facts = (position, term, previous_hash, author, content)
+        return entry_hash(*facts, mesh_id=self._mesh_id, shard=self._shard)
 
     def sign_entry(self, entry_hash: bytes) -> bytes:
         return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
@@ -70,7 +71,7 @@ class ShardNotary:
 
 
 def entry_hash(
-    mesh_id: bytes, shard: int, position: int, term: int, previous_hash: bytes, author: bytes, content: Content
+    position: int, term: int, previous_hash: bytes, author: bytes, content: Content, *, mesh_id: bytes, shard: int
 ) -> bytes:
     plain = content.hash if isinstance(content, LogSegment) else CONTENT.write(content)
     record = (_HASH_TAG, mesh_id, shard, position, term, previous_hash, author, plain)

@@ -142,7 +142,7 @@ async def main():
     first, group = 1, Group()
     try:
         while True:
-            write = group.append("a", payload=bytes(30_000))
+            write = group.append("a", padding=bytes(30_000))
             await commit(storage, write)
             first += 1
     except StorageFull as error:
@@ -189,7 +189,7 @@ async def main():
             assert error is None, error
             os.write(1, b"%d\\n" % number)
             write(number + 16, group)
-        left, right = group.segment(f"left{number}", payload=bytes(number % 5000)), group.segment(f"right{number}")
+        left, right = group.segment(f"left{number}", padding=bytes(number % 5000)), group.segment(f"right{number}")
         last = group.segment("last%d" % (start + number % 16), number - start + 1)
         other = Group(500_000 + number).append(f"other{number}")
         storage.submit(Batch([group.write(left, right, last), other]), done)
@@ -250,7 +250,7 @@ def apsw_count(folder: Path, sql: str) -> int:
 async def filled(folder: Path, count: int = 200) -> Path:
     storage = await SqliteStorage.open(folder)
     group = Group()
-    await commit(storage, *(group.append("a", payload=b"%04d" % first * 200) for first in range(1, count + 1)))
+    await commit(storage, *(group.append("a", padding=b"%04d" % first * 200) for first in range(1, count + 1)))
     await storage.aclose()
     return folder / "storage.sqlite"
 
@@ -394,7 +394,7 @@ async def test_a_disk_that_falls_behind_refuses_in_turn(tmp_path: Path, monkeypa
     monkeypatch.setattr("golemp2p.storage.sqlite.QUEUED_BYTES_MAX", 10_000)
     storage = await SqliteStorage.open(tmp_path)
     writing, group = Writing(storage), Group()
-    writes = [group.append("a", payload=bytes(4_000)) for _ in range(3)]
+    writes = [group.append("a", padding=bytes(4_000)) for _ in range(3)]
     for write in writes:
         writing.submit(write)
     first, second, third = await writing.finish()
