@@ -36,14 +36,17 @@ from golemp2p.model.replication import (
     base_at_birth,
 )
 from golemp2p.ports import Batch, LogHead, Storage, StoredSegment
+from golemp2p.wire.certificate import MESH_ID_BYTES
 from golemp2p.wire.description import Description, encode_description
 from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.notary import ShardNotary
 from golemp2p.wire.segment import seal
 
 IDENTITIES = ["", "a", "a/", "a/b", "a/b\x00c", "a/é", "aé", "b", "é", "ﬀ", "\ue000", "\U0001f41d", "\U0010ffff", "\U0010ffffz"]
 NODE = SigningKey(bytes(range(32)))
 MEMBER = Member(NODE.public_key, bytes(range(16)))
 SHARD = 7
+EMPTY_ENTRY = b"\x82\x05\x00"  # [5, 0], a NoOp at time 0
 
 
 def key_of(identity: str, kind: str = "worker") -> Key:
@@ -51,43 +54,50 @@ def key_of(identity: str, kind: str = "worker") -> Key:
 
 
 class Group:
-    """A shard's log as its primary writes it: entries that follow each other, segments that are sealed and follow theirs.
+    """A shard's log as its only voter writes it: entries that follow each other, segments that are sealed and follow theirs.
 
     ``heads``: where each log ends now. Nothing is stored by this: it makes the writes.
     """
 
-    def __init__(self, shard: int = SHARD, *, signer: SigningKey = NODE, term: int = 1) -> None:
+    def __init__(
+        self, shard: int = SHARD, *, signer: SigningKey = NODE, term: int = 1, mesh_id: bytes = bytes(MESH_ID_BYTES)
+    ) -> None:
         self.shard, self.term, self.signer = shard, term, signer
+        self.notary = ShardNotary(signer, mesh_id=mesh_id, shard=shard)
         self.base = base_at_birth(MEMBER)
         self.position, self.hash = 0, NO_HASH
         self.heads: dict[Key, Head] = {}
         self.commit = 0
 
     def segment(
-        self, identity: str, count: int = 1, *, kind: str = "worker", payload: bytes = b"", described: bool = True,
-        open_work: bool = False, wake_ns: int | None = None, summary: bytes = b"",
+        self, identity: str, count: int = 1, *, kind: str = "worker", payload: bytes = b"", padding: bytes = b"",
+        described: bool = True, open_work: bool = False, wake_ns: int | None = None, summary: bytes = b"",
     ) -> LogSegment:  # fmt: skip
-        """The next one of a log. ``payload``: a last part of it, whatever it says."""
+        """The next one of a log: of ``payload``, or of empty entries with some ``padding`` that nobody can read."""
         log = Key.of(kind, identity)
         head = self.heads.get(log, EMPTY_LOG)
         said = encode_description(Description(kind, identity, open_work, wake_ns, summary)) if described else b""
         data, own_hash = seal(
             self.signer, key=log, term=self.term, first=head.tail, count=count, previous_hash=head.hash,
-            payload=b"\x82\x05\x00" * count + payload,
+            payload=payload or EMPTY_ENTRY * count + padding,
         )  # fmt: skip
         self.heads[log] = Head(head.tail + count, own_hash)
         return LogSegment(log, self.term, head.tail, count, head.hash, self.signer.public_key, own_hash, data, said)
 
+    def election(self) -> Election:
+        """Of this term."""
+        configuration = self.base.configuration
+        vote = self.notary.cast_vote(self.term, self.signer.public_key)
+        return Election(Member(self.signer.public_key, MEMBER.store_id), configuration, ((MEMBER, vote),))
+
     def entry(self, content: Content) -> Entry:
         self.position += 1
-        before = self.hash
-        plain_content = content.hash.hex() if isinstance(content, LogSegment) else repr(content)
-        facts = f"{self.shard} {self.position} {self.term} {before.hex()} {plain_content}"
-        self.hash = hashlib.sha256(facts.encode()).digest()
+        before, author = self.hash, self.signer.public_key
+        self.hash = self.notary.entry_hash(self.position, self.term, before, author, content)
         if isinstance(content, Deletion):
             del self.heads[content.log]
-        signature = b"" if isinstance(content, LogSegment | Election | Branch) else self.signer.sign(self.hash)
-        return Entry(self.position, self.term, before, self.signer.public_key, content, signature, self.hash)
+        signature = b"" if isinstance(content, LogSegment | Election | Branch) else self.notary.sign_entry(self.hash)
+        return Entry(self.position, self.term, before, author, content, signature, self.hash)
 
     def record(self) -> ReplicaRecord:
         return ReplicaRecord(self.term, MEMBER, self.commit, (self.term, self.position), True)
@@ -105,7 +115,8 @@ class Group:
     def compacted(self, *logs: Key, base: Base | None = None) -> ReplicaWrite:
         """Everything so far is committed and compacted. ``logs``: those that changed since the last time."""
         self.commit = self.position
-        self.base = base or replace(self.base, position=self.position, term=self.term, hash=self.hash)
+        author = self.signer.public_key
+        self.base = base or replace(self.base, position=self.position, term=self.term, hash=self.hash, author=author)
         return ReplicaWrite(self.shard, self.record(), base=self.base, heads=tuple((log, self.heads.get(log)) for log in logs))
 
 
@@ -196,7 +207,7 @@ class StorageSuite:
 
     async def test_what_was_written_is_read_back_equal(self, storage: Storage) -> None:
         group = Group()
-        one = group.segment("a", 3, payload=b"\x00\xff" * 100)
+        one = group.segment("a", 3, padding=b"\x00\xff" * 100)
         two = group.segment("a", open_work=True, wake_ns=3, summary=b"\xa0")
         other = group.segment("b")
         write = group.write(one, NoOp(), two, other)
@@ -375,7 +386,7 @@ class StorageSuite:
 
     async def test_a_big_segment_comes_back_whole(self, storage: Storage) -> None:
         group = Group()
-        write = group.write(group.segment("a", payload=hashlib.sha256(b"x").digest() * (1 << 15)), group.segment("a"))
+        write = group.write(group.segment("a", padding=hashlib.sha256(b"x").digest() * (1 << 15)), group.segment("a"))
         await commit(storage, write)
         assert await storage.read_segments(key_of("a")) == stored(write)
 
@@ -541,7 +552,7 @@ class StorageSuite:
 
     async def test_segments_for_another_node_are_bounded(self, storage: Storage) -> None:
         group = Group()
-        write = group.write(*(group.segment("a", 10, payload=bytes(1000)) for _ in range(10)))
+        write = group.write(*(group.segment("a", 10, padding=bytes(1000)) for _ in range(10)))
         await commit(storage, write)
         segments = plain(write)
         size = len(segments[0].data)
