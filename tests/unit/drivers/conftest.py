@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from golemp2p.drivers.mesh_state import GENESIS
-from golemp2p.drivers.opening import World, open_service
+from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.service import LocalClient
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
 from golemp2p.storage.memory import MemoryStorage
@@ -56,6 +56,11 @@ class Machine:
 
     @asynccontextmanager
     async def node(self) -> AsyncIterator[LocalClient]:
+        async with self.service() as service:
+            yield service.local
+
+    @asynccontextmanager
+    async def service(self) -> AsyncIterator[Service]:
         world = World(
             storage=self.storage,
             guests=self.guests,
@@ -68,7 +73,7 @@ class Machine:
         async with open_service(
             world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test"
         ) as service:
-            yield service.local
+            yield service
 
     @asynccontextmanager
     async def node_that_crashes(self) -> AsyncIterator[LocalClient]:
@@ -107,7 +112,8 @@ def machine(tmp_path: Path) -> Callable[..., Machine]:
 
 
 class Machines:
-    """A mesh of machines over one network in memory: the first founds it, the others join. ``clients``: of those that run."""
+    """A mesh of machines over one network in memory: the first founds it, the others join. ``services``: of those that run; ``clients``:
+    of what each of them leads."""
 
     def __init__(self, nursery: trio.Nursery, machines: list[Machine]) -> None:
         self._nursery = nursery
@@ -115,6 +121,7 @@ class Machines:
         self._streams = MemoryStreams()
         self._scopes: dict[int, trio.CancelScope] = {}
         self._ended: dict[int, trio.Event] = {}
+        self.services: dict[int, Service] = {}
         self.clients: dict[int, LocalClient] = {}
         for machine in machines:
             machine.streams = self._streams
@@ -141,11 +148,12 @@ class Machines:
     async def _run(self, number: int, started: trio.Event) -> None:
         try:
             with self._scopes[number]:
-                async with self._machines[number].node() as client:
-                    self.clients[number] = client
+                async with self._machines[number].service() as service:
+                    self.services[number], self.clients[number] = service, service.local
                     started.set()
                     await trio.sleep_forever()
         finally:
+            self.services.pop(number, None)
             self.clients.pop(number, None)
             self._ended[number].set()
 
