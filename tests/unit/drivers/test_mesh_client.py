@@ -30,6 +30,7 @@ from golemp2p.model import operations as o
 from golemp2p.model.ids import ComponentId
 from golemp2p.model.wit import ListOf, Primitive
 from golemp2p.model.worker import WorkerStatus
+from golemp2p.wire.call_kinds import BODY
 from golemp2p.wire.operations import INLINE_BYTES_MAX, encode_answer, encode_operation
 
 STRING = Primitive("string")
@@ -348,7 +349,7 @@ async def test_a_body_that_is_not_what_it_was_called_is_refused(autojump_clock):
             return b""
 
         for member in world.town.members:
-            member.calls = {**member.calls, 8: other_bytes}
+            member.calls = {**member.calls, BODY: other_bytes}
         with pytest.raises(RequestFailed):
             await world.clients[0].invoke(worker.component, worker.name, "large", [])
 
