@@ -93,7 +93,8 @@ class Watching:
     # -- for other nodes
 
     async def serve(self, asked: Asked) -> bytes:
-        """Answers calls of kind ``EVENTS``. Raises ``Moved`` when the worker goes, or went, elsewhere; returns when its stream ends."""
+        """Answers calls of kind ``EVENTS``. Raises ``Moved`` for a worker of other nodes; returns when its stream here ends, for
+        whatever reason: the asker finds out (``_look_after``)."""
         worker = decode_asked(asked.payload)
         self._check(worker)
         if self._streams[asked.peer] >= STREAMS_PER_PEER_MAX:
@@ -106,7 +107,6 @@ class Watching:
                     await asked.send(item)
         finally:
             self._streams[asked.peer] -= 1
-        self._check(worker)
         return b""
 
     def _check(self, worker: WorkerId) -> None:
