@@ -248,6 +248,10 @@ class MeshClient:
         """Who has the blobs of the worker's log, too."""
         return self._mesh.holders(worker.key.shard(self._mesh.shards_count))
 
+    def close_streams(self) -> None:
+        """End the events of all who listen at this node, of whatever worker: it is going to stop."""
+        self._watching.close()
+
     def connect(self, worker: WorkerId) -> AbstractAsyncContextManager[AsyncIterator[WorkerEvent]]:
         return self._watching.connect(worker)
 
