@@ -184,6 +184,11 @@ class Machines:
         self._scopes[number].cancel()
         await self._ended[number].wait()
 
+    async def stop(self, number: int) -> None:
+        """The process of one machine ends; its disk goes on with what it was given."""
+        self._scopes[number].cancel()
+        await self._ended[number].wait()
+
     def leader(self, shard: int) -> int | None:
         """The machine that serves ``shard``."""
         leading = [number for number, service in self.services.items() if service.peers.is_ready(shard)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from golemp2p.errors import StorageFull
 from golemp2p.model import entries as e
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.guests import STRING, U64
@@ -157,3 +159,20 @@ async def test_a_node_that_stops_hands_its_shards_over_first(machines, autojump_
     await mesh.services[0].peers.step_aside(5.0)
     assert not mesh.services[0].peers.ready_shards()
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in led), 0.5)
+
+
+@pytest.mark.parametrize("refusals", [0, 1000])
+async def test_the_disk_may_answer_after_a_node_has_ended(machines, autojump_clock, refusals):
+    """A storage is closed after the service, and closing it writes what is queued: whoever is told then must start nothing."""
+    mesh = machines(3)
+    await mesh.start_all()
+    disk = mesh[1].storage
+    disk.faults.hold()
+    await mesh.crash(0)  # what follows elections waits on the disk
+    await mesh.until(lambda: bool(disk._queue), 5.0)
+    await mesh.stop(1)
+    disk.faults.fail_next(StorageFull("full"), refusals)
+    disk.faults.release()
+    await disk.aclose()
+    await wait_all_tasks_blocked()
+    assert not disk._queue
