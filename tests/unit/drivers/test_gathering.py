@@ -199,7 +199,7 @@ async def test_components_of_all_nodes_are_listed_by_name_and_version(autojump_c
             info = await world.shared.state.add_component(name, WASM)
             if name in ("c03", "c04"):
                 await world.shared.state.update_component(info.component, WASM)
-        expected = sorted((name, 0) for name in names) + [("c03", 1), ("c04", 1)]
+        expected = [*sorted((name, 0) for name in names), ("c03", 1), ("c04", 1)]
         for client in world.clients:
             assert [(info.name, info.version) for info in await client.components()] == sorted(expected)
 

@@ -276,7 +276,7 @@ async def test_params_that_no_gateway_sends_are_refused(autojump_clock):
 async def test_texts_come_as_they_were_sent(autojump_clock):
     async with open_world() as world:
         worker = world.worker_at(await world.adder(), 1)
-        scripted(world, "echo", lambda value: repr(value), arity=1)
+        scripted(world, "echo", repr, arity=1)
         for value in ('é\ud800\U0001f41d"\\', 1e400, 2**70, -0.0, {"a": [None, True]}):
             result = await world.clients[0].invoke(worker.component, worker.name, "echo", [{"value": value}])
             assert result.value.encode("utf-8", "surrogatepass") == repr(value).encode("utf-8", "surrogatepass")
