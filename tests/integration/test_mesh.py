@@ -130,7 +130,10 @@ def test_a_frozen_node_commits_and_answers_nothing_stale_when_it_thaws(mesh, err
     try:
         until(lambda: load.count > 5, "there is load")
         leader.freeze()
-        stuck = [Call(lambda: leader.invoke(errand, worker, "get")), Call(lambda: leader.invoke(errand, worker, "add", 1, key="x"))]
+        stuck = [
+            Call(lambda: leader.invoke(errand, worker, "get")),
+            Call(lambda: leader.invoke(errand, worker, "add", 1, key="x")),
+        ]
         before = load.count
         until(lambda: load.count > before + 5, "others go on")
         acknowledged = third.invoke(errand, worker, "add", 1, key="x")
