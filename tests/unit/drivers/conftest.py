@@ -175,7 +175,7 @@ class Machines:
 
     async def until(self, condition: Callable[[], bool], patience_s: float = 60.0) -> None:
         with trio.fail_after(patience_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # no one event tells
                 await trio.sleep(0.05)
 
     async def crash(self, number: int) -> None:
