@@ -445,7 +445,7 @@ class Worker:
         return True
 
     def drop(self, error: Exception) -> None:
-        """The log cannot be written or read, or is another node's now: this object is of no more use, its guest must not go on (S10)."""
+        """The log cannot be written or read, or is another node's now: this object is of no more use, its guest must stop (S10)."""
         if self.gone:
             return
         if not isinstance(error, Moved):
