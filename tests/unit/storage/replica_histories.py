@@ -26,7 +26,7 @@ from golemp2p.model.replication import (
     Member,
     NoOp,
 )
-from golemp2p.testing.storage_suite import MEMBER, NODE, Group
+from golemp2p.testing.storage_kit import MEMBER, NODE, Group
 
 OTHER = Member(b"k" * 32, b"s" * 16)
 CONFIGURATIONS = (Configuration((MEMBER,)), Configuration((MEMBER,), (OTHER,)), Configuration((MEMBER,), (), (OTHER, MEMBER)))

@@ -7,7 +7,7 @@ from golemp2p.errors import UsageError
 from golemp2p.storage.backup import backup
 from golemp2p.storage.datadir import DataDirectory, store_id
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import SHARD, Group, Writing, commit, key_of
+from golemp2p.testing.storage_kit import SHARD, Group, Writing, commit, key_of
 
 
 def numbered(count: int) -> bytes:

@@ -7,7 +7,7 @@ import trio.testing
 from golemp2p.errors import InvalidState, StorageFull
 from golemp2p.ports import Batch
 from golemp2p.storage.memory import MemoryStorage
-from golemp2p.testing.storage_suite import Group, Writing, commit, key_of, stored
+from golemp2p.testing.storage_kit import Group, Writing, commit, key_of, stored
 
 
 async def test_the_next_batches_fail_and_leave_nothing() -> None:

@@ -19,7 +19,7 @@ from golemp2p.model.replication import Branch, Configuration, Election, Head
 from golemp2p.ports import Batch, LogHead, Storage
 from golemp2p.storage.memory import MemoryStorage
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import Writing
+from golemp2p.testing.storage_kit import Writing
 
 SHARDS = (0, 1)
 KINDS = (

@@ -16,7 +16,7 @@ from golemp2p.errors import DataDamaged, StorageFailed, StorageFull
 from golemp2p.ports import Batch
 from golemp2p.storage import rows as rows_module
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import SHARD, Group, Writing, commit, key_of, stored
+from golemp2p.testing.storage_kit import SHARD, Group, Writing, commit, key_of, stored
 
 # ------------------------------------------------------------------------------------------------- a disk that refuses
 
@@ -133,7 +133,7 @@ import resource, signal, sys, trio
 from pathlib import Path
 from golemp2p.errors import StorageFull
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import Group, commit, key_of
+from golemp2p.testing.storage_kit import Group, commit, key_of
 
 async def main():
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -178,7 +178,7 @@ import os, sys, trio
 from pathlib import Path
 from golemp2p.ports import Batch
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import Group
+from golemp2p.testing.storage_kit import Group
 
 async def main():
     storage = await SqliteStorage.open(Path(sys.argv[1]))

@@ -18,7 +18,7 @@ from golemp2p.model.replication import Configuration, Deletion, Election, LogSeg
 from golemp2p.model.replication import NoOp as ShardNoOp
 from golemp2p.storage.sqlite import SqliteStorage
 from golemp2p.storage.verify import StorageReport, verify_storage
-from golemp2p.testing.storage_suite import MEMBER, NODE, Group, commit
+from golemp2p.testing.storage_kit import MEMBER, NODE, Group, commit
 from golemp2p.wire.certificate import found_mesh
 from golemp2p.wire.entry import encode_payload
 from golemp2p.wire.identity import SigningKey
