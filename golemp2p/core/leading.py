@@ -183,7 +183,8 @@ class Leading:
         else:
             self._ship(member, progress, now_ns)
             self._remind(member, progress, now_ns)
-        self._take_over()
+        if member == self._transfer and answer.refusal is None:  # a refusal may be its answer to being told to take over
+            self._take_over()
 
     def outran(self, member: Member) -> None:
         """A removed member is in a higher term, which it reached in vain: it listens no more, so it is told nothing."""
@@ -362,6 +363,7 @@ class Leading:
         return self._transfer is not None
 
     def _take_over(self) -> None:
+        """Tell it to, if it is up to date. If that gets lost, or it cannot, the hand-over is called off in time."""
         target = self._transfer
         if target is None or target not in self.progress:
             return

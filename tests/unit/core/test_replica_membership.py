@@ -43,6 +43,26 @@ def test_a_hand_over_from_an_old_term_is_refused_aloud() -> None:
     assert (world.serving(), world["A"].term) == ("A", 6)
 
 
+def test_a_hand_over_to_one_that_lost_the_election_is_no_conversation() -> None:
+    world = founded()
+    world.call("A", "hand_over", world.nodes["B"].key)
+    world.settle()
+    world.propose("B")
+    world.settle()
+    world.crash("C")
+    world.damage("C", keep=sum(entry.term == 1 for entry in world.nodes["C"].durable.entries))
+    world.start("C")
+    world.call("B", "hand_over", world.nodes["C"].key)  # B has not noticed
+    world.settle()
+    assert world.noticed("unproven-primary") == ["C"]
+    world.rest()
+    assert world.serving() == "B"
+    assert not world["C"].is_damaged
+    world.call("B", "hand_over", world.nodes["C"].key)
+    world.settle()
+    assert world.serving() == "C"
+
+
 def catching_up() -> World:
     """D joins; A's base is older than the configuration that has a place for D."""
     world = founded(others="D")
