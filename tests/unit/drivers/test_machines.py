@@ -176,3 +176,15 @@ async def test_the_disk_may_answer_after_a_node_has_ended(machines, autojump_clo
     await disk.aclose()
     await wait_all_tasks_blocked()
     assert not disk._queue
+
+
+async def test_figures_of_single_shards_and_peers(machines, autojump_clock):
+    mesh = machines(3)
+    await mesh.start_all()
+    figures = {(figure.name, figure.of): figure.value for figure in mesh.services[0].admin.figures()}
+    assert sum(value for (name, _), value in figures.items() if name == "shard_serving") == len(
+        mesh.services[0].peers.ready_shards()
+    )
+    assert {value for (name, _), value in figures.items() if name == "shard_voters"} == {3}
+    assert [value for (name, _), value in figures.items() if name == "peer_connected"] == [1, 1]
+    assert all(value > 0 for (name, _), value in figures.items() if name == "peer_bytes_sent_total")
