@@ -155,6 +155,11 @@ class Peer:
         self.shards.recover_by_force(shard, order, now_ns)
         return self._done(now_ns)
 
+    def give_way(self, shard: int, order: Branch, now_ns: int) -> list[Effect]:
+        """The operator has another node's replica go on alone. Raises ``InvalidState`` (``Replica.give_way``)."""
+        self.shards.give_way(shard, order, now_ns)
+        return self._done(now_ns)
+
     # -- what happens to this node
 
     def receive(self, sender: bytes, message: Any, now_ns: int) -> list[Effect]:

@@ -142,8 +142,12 @@ class PeerShards:
 
     def _forget(self, shard: int, now_ns: int) -> None:
         """Its group has removed this node."""
+        self._drop(shard, self._replicas[shard].forget(), now_ns)
+
+    def _drop(self, shard: int, effects: Sequence[Effect], now_ns: int) -> None:
+        """After the replica's last ``effects``, only its record is left."""
         replica = self._replicas[shard]
-        self._drive(shard, replica.forget(), now_ns)
+        self._drive(shard, effects, now_ns)
         self._records[shard] = replica.record
         self._index(shard, BLANK)
         del self._replicas[shard], self._configurations[shard], self._voters[shard]
@@ -276,6 +280,13 @@ class PeerShards:
         if replica is None:
             raise InvalidState(f"this node holds no replica of shard {shard}")
         self._drive(shard, replica.recover_by_force(order, now_ns), now_ns)
+
+    def give_way(self, shard: int, order: Branch, now_ns: int) -> None:
+        """To another node's replica, which the operator has had go on alone. Raises ``InvalidState``."""
+        replica = self._replicas.get(shard)
+        if replica is None:
+            raise InvalidState(f"this node holds no replica of shard {shard}")
+        self._drop(shard, replica.give_way(order), now_ns)
 
     # -- time
 

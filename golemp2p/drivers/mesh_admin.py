@@ -28,7 +28,7 @@ from golemp2p.drivers.node_facts import NodeDirectory
 from golemp2p.errors import InvalidState
 from golemp2p.model.membership import Member, Status
 from golemp2p.model.node_status import NodeLoad, Wanted
-from golemp2p.ports import RandomBytes, Storage
+from golemp2p.ports import Asked, Mesh, RandomBytes, Storage
 from golemp2p.wire.identity import Signer
 from golemp2p.wire.invite import CONTACTS_MAX, Contact, Invite, encode_invite, is_address
 from golemp2p.wire.messages_membership import sign_removal
@@ -60,6 +60,7 @@ class MeshDesk:
     def __init__(
         self,
         driver: Drives,
+        mesh: Mesh,
         state: MeshState,
         directory: NodeDirectory,
         storage: Storage,
@@ -77,7 +78,7 @@ class MeshDesk:
         self._storage = storage
         self._operator_key = operator
         self._drained, self._expelled, self._stop = drained, expelled, stop
-        self._recovering = Recovering(driver, state, directory, random_bytes)
+        self._recovering = Recovering(driver, mesh, state, directory, random_bytes)
 
     async def run(self) -> None:
         """Go on leaving, if this node was at it when it stopped; and see to its end, whenever that is."""
@@ -264,6 +265,10 @@ class MeshDesk:
 
     async def recover(self, shards: Sequence[int] | None = None) -> Recovery:
         return await self._recovering.recover(self._ordering(), shards)
+
+    async def serve_overruled(self, asked: Asked) -> bytes:
+        """A call of kind ``OVERRULED``."""
+        return await self._recovering.serve(asked)
 
     def _ordering(self) -> Signer:
         """The operator's key. Raises ``InvalidState`` when it is not kept here."""

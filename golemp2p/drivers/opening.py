@@ -84,6 +84,12 @@ class Service:
     mesh_id: bytes
     http: str = ""
     ended: trio.Event = field(default_factory=trio.Event)
+    reason: str = ""
+    """Why it ended: ``left`` or ``removed``."""
+
+    def end(self, reason: str) -> None:
+        self.reason = reason
+        self.ended.set()
 
 
 @asynccontextmanager
@@ -164,6 +170,7 @@ async def open_service(
             mesh_id=mesh.genesis.mesh_id,
             http=lambda: service.http,
         )
+        workers.other_promises = routing.client.promises
         peers.asks.serve = partial(_serve_forward, components, routing)
         started_ns = world.clock.wall_ns()
         directory = NodeDirectory(
@@ -175,8 +182,8 @@ async def open_service(
             spawn=spawn,
         )
         admin = MeshDesk(
-            peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
-            expelled=peers.expelled, stop=lambda reason: service.ended.set(),
+            peers, peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
+            expelled=peers.expelled, stop=lambda reason: service.end(reason),  # noqa: PLW0108 - made below
         )  # fmt: skip
         service = Service(routing.client, client, admin, peers, mesh.genesis.mesh_id)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
@@ -186,6 +193,7 @@ async def open_service(
             call_kinds.STATUS: directory.serve,
             call_kinds.BLOB: blobs.serve_blob,
             call_kinds.BLOB_OFFER: blobs.serve_offer,
+            call_kinds.OVERRULED: admin.serve_overruled,
         }
         peers.attach(network, shards, calls)
         bound = await nursery.start(network.run, mesh_settings.listen)

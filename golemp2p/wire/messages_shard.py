@@ -92,17 +92,15 @@ MILESTONE = s.record(
 _MILESTONES = s.array(MILESTONE, r.MILESTONES_MAX)
 BASE = s.record(r.Base, _NUMBER, _NUMBER, _HASH, _NO_KEY_OR_KEY, _CONFIGURATION, _NUMBER, _BRANCH, _MILESTONES)
 
+BRANCH_ORDER = s.record(r.Branch, _BRANCH, _MEMBER, _NUMBER, _NUMBER, _HASH, _PUBLIC_KEY, _NO_SIGNATURE_OR_SIGNATURE)
+
 CONTENT = s.union(
     (0, r.LogSegment, _SEGMENT),
     (1, r.Configuration, _CONFIGURATION),
     (2, r.Election, _ELECTION),
     (3, r.Deletion, s.record(r.Deletion, _KEY)),
     (4, r.NoOp, s.record(r.NoOp)),
-    (
-        5,
-        r.Branch,
-        s.record(r.Branch, _BRANCH, _MEMBER, _NUMBER, _NUMBER, _HASH, _PUBLIC_KEY, _NO_SIGNATURE_OR_SIGNATURE),
-    ),
+    (5, r.Branch, BRANCH_ORDER),
 )
 
 _ENTRIES = s.array(

@@ -32,7 +32,7 @@ import trio
 
 from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
-from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.errors import DataDamaged, Golemp2pError, InvalidState, StorageFailed
 from golemp2p.mesh.streams import TcpStreams
 from golemp2p.runtime.guests import open_guests
 from golemp2p.storage.datadir import DataDirectory, store_id
@@ -156,6 +156,10 @@ async def run_until(stop: trio.Event, settings: Settings, announce: Announce) ->
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         await serve_client(stop, settings, service, announce)
     logger.info("node_stopped")
+    if service.reason == "removed":
+        raise InvalidState(
+            "the operator has removed this node from its mesh, for ever; to join again, start with an empty --data-dir and an invite"
+        )
 
 
 async def serve_client(stop: trio.Event, settings: Settings, service: Service, announce: Announce) -> None:
