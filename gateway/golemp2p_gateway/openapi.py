@@ -14,13 +14,22 @@ ABOUT_WORKERS = frozenset({"workers", "invocations"})
 PRIMARY_TOLD = "http://host:port of the node that runs the worker, where that is known: clients may call it directly"
 ERROR_STATUSES = {
     "400": "the request cannot be read, or its values do not fit",
-    "404": "no such component, worker, function or promise",
+    "403": "a web page that the node did not serve asked, or an order came from another machine",
+    "404": "no such component, worker, function, promise, node or shard",
     "409": "it exists already, or its state forbids it",
     "413": "the body is too large",
     "500": "the worker failed, or its data is damaged",
-    "503": "overloaded or shutting down; Retry-After says when to come back",
+    "503": "overloaded, shutting down, or without a majority to decide; Retry-After says when to come back",
     "507": "the disk is full",
 }
+PRIMARY_HEADER = {
+    PRIMARY.decode(): {
+        "description": "where the node that runs the worker serves HTTP, as far as this node knows; any node does as well, but this"
+        " one saves the way",
+        "schema": TEXT,
+    }
+}
+"""Of answers about one worker, refusals included."""
 
 
 def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
@@ -48,6 +57,9 @@ def _operation(route: Route) -> dict[str, Any]:
                 "description": description,
                 "content": {"application/json": {"schema": ref("Error")}},
             }
+    if _is_about_a_worker(route):
+        for response in responses.values():
+            response["headers"] = PRIMARY_HEADER
     operation: dict[str, Any] = {
         "operationId": route.operation,
         "summary": route.summary,
@@ -65,6 +77,10 @@ def _operation(route: Route) -> dict[str, Any]:
         content = {media: {"schema": schema} for media, schema in route.request.items()}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _is_about_a_worker(route: Route) -> bool:
+    return "{worker_name}" in route.template or route.tag == "invocations" or route.operation == "create-worker"
 
 
 async def serve_document(edge: Edge, request: Request) -> Response:

@@ -5,7 +5,7 @@ MeshClient -> LocalClient -> Workers, Components, Timers -> Shards -> PeerDriver
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -110,7 +110,7 @@ async def open_service(
         join=mesh_settings.join, operator=world.make_operator,
     )  # fmt: skip
     async with trio.open_nursery() as nursery:
-        spawn = nursery.start_soon
+        spawn = partial(_start_unless_over, nursery)
         peer = await _peer(world, mesh, signer, mesh_settings)
         peers = PeerDriver(peer, storage, spawn=spawn, shards_count=mesh.shards_count)
         blobs = Blobs(storage, peers, spawn=spawn)
@@ -245,6 +245,12 @@ async def _serve_forward(components: Components, routing: Routed, shard: int, ke
     if is_question(payload):
         return await components.answer(shard, payload)
     return await routing.serve_forward(shard, key, payload)
+
+
+def _start_unless_over(nursery: trio.Nursery, function: Callable[..., Awaitable[object]], *args: object) -> None:
+    """What the disk and the network still report while the service ends leads to nothing more."""
+    if not nursery.cancel_scope.cancel_called:
+        nursery.start_soon(function, *args)
 
 
 def _incarnation_of(peer: Peer, public_key: bytes) -> int | None:

@@ -99,7 +99,7 @@ class Worker:
         self._scope: trio.CancelScope | None = None
         self._task_running = False
         self._restart_asked = False
-        writer.on_broken = self._break
+        writer.on_broken = self.drop
         self._time_offset = max(node.clock.wall_ns(), state.last_time_ns) - node.clock.monotonic_ns()
 
     # -- what executions use --------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ class Worker:
                 if scope.cancelled_caught:
                     again = self._interrupted()
         except WorldError as error:  # the log cannot be written any more
-            self._break(error)
+            self.drop(error)
         except BaseException:
             self.unload()
             raise
@@ -324,7 +324,7 @@ class Worker:
         except WorkerFailure as failure:
             return await self._fail(failure)
         except (WorldError, DataDamaged) as error:
-            self._break(error)
+            self.drop(error)
         except Exception as error:  # a bug of ours: this worker stops loudly, the node goes on
             logger.exception("worker_crashed", extra={"worker": str(self.id)})
             return await self._fail(WorkerFailure(f"internal error: {error!r}"))
@@ -444,8 +444,8 @@ class Worker:
         await trio.sleep(delay)
         return True
 
-    def _break(self, error: Exception) -> None:
-        """The log cannot be written or read: this object is of no more use, and its guest must not go on."""
+    def drop(self, error: Exception) -> None:
+        """The log cannot be written or read, or is another node's now: this object is of no more use, its guest must stop (S10)."""
         if self.gone:
             return
         if not isinstance(error, Moved):
@@ -457,10 +457,6 @@ class Worker:
         self.unload()
         self._leave(error)
         self.node.broken(self, error)
-
-    def moved(self, error: Exception) -> None:
-        """Another node runs this worker from now on: nothing is written or answered here any more (S10)."""
-        self._break(error)
 
     def _leave(self, error: Exception) -> None:
         """Nobody shall wait for this object any more."""

@@ -211,6 +211,7 @@ class Network:
             and (link.is_kept or not resting)
             and self._nursery
             and not self._closing.is_set()
+            and not self._nursery.cancel_scope.cancel_called
         ):
             link.is_dialling = True
             self._nursery.start_soon(self._dial, link)
