@@ -78,7 +78,8 @@ class EdgeApp:
         admin: MeshAdmin | None = None,
         primary: Primary = unknown_primary,
     ) -> None:
-        self.edge = Edge(client, settings, EdgeMetrics(client.statistics), admin, primary)
+        metrics = EdgeMetrics(client.statistics) if admin is None else EdgeMetrics(client.statistics, admin.figures)
+        self.edge = Edge(client, settings, metrics, admin, primary)
         self._hot = Router(route for route in ROUTES if route.hot)
         self._quart = make_quart(self.edge)
         self._callers = Callers(settings)

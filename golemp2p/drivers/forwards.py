@@ -8,7 +8,8 @@ same key. What that does:
 
     Invoke, Enqueue, CancelInvocation    nothing: the idempotency key of the invocation decides
     CreateWorker, Add-, UpdateComponent  gives what was made: the request's key is recorded with it
-    Interrupt, Resume, reads             the same again
+    Interrupt, Resume, reads,
+    DeletePromise                        the same again
     DeleteWorker                         WorkerNotFound, although it was this that deleted it
     CompletePromise                      false, although it was this that completed it
 """
@@ -19,6 +20,8 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+
+import trio
 
 from golemp2p.drivers.bodies import Bodies
 from golemp2p.drivers.local import Blobs, Local
@@ -36,6 +39,9 @@ SLICE_BYTES_MAX = 512 << 10
 """Entries in one answer; the first one comes in any case. Large payloads are fetched one by one and do not count."""
 
 RETRY_AFTER_S = 0.2
+
+AWAIT_S = 30.0
+"""A promise without a value is asked for again after this: whoever waited may be gone."""
 
 T = TypeVar("T")
 
@@ -119,6 +125,15 @@ class Forwards:
             case o.CompletePromise(worker, oplog_index, body):
                 data = await _from_asker(self._bodies.take(body, bytes_max=BODY_BYTES_MAX))
                 return await local.complete_promise(worker, oplog_index, data)
+            case o.ReadPromise(worker, oplog_index):
+                return await self._kept(await local.promise(worker, oplog_index))
+            case o.AwaitPromise(worker, oplog_index):
+                value: bytes | None = None
+                with trio.move_on_after(AWAIT_S):
+                    value = await local.awaited_promise(worker, oplog_index)
+                return await self._kept(value)
+            case o.DeletePromise(worker, oplog_index):
+                return await local.delete_promise(worker, oplog_index)
             case o.ReadOplog():
                 return await self._slice(operation)
             case o.AddComponent(_, name, lent, ephemeral, env):
@@ -130,6 +145,9 @@ class Forwards:
                 return added.version
             case o.CountVersions(component):
                 return len(await local.component_versions(component))
+
+    async def _kept(self, value: bytes | None) -> o.Body | None:
+        return None if value is None else await self._bodies.keep(value)
 
     async def _params(self, operation: o.Invoke | o.Enqueue) -> Any:
         return parse_params(await _from_asker(self._bodies.take(operation.params, bytes_max=BODY_BYTES_MAX)))

@@ -41,6 +41,16 @@ class Local(Client, Protocol):
         request_key: str = "",
     ) -> ComponentInfo: ...
 
+    async def promise(self, worker: WorkerId, oplog_index: int) -> bytes | None:
+        """The value of a promise, ``None`` while it has none. Raises ``PromiseNotFound``."""
+        ...
+
+    async def awaited_promise(self, worker: WorkerId, oplog_index: int) -> bytes:
+        """The same, waited for."""
+        ...
+
+    async def delete_promise(self, worker: WorkerId, oplog_index: int) -> None: ...
+
 
 class Blobs(Protocol):
     """Blobs that nodes keep for good: components."""

@@ -24,6 +24,7 @@ from golemp2p.drivers.forwards import Forwards, params_text
 from golemp2p.drivers.gathering import Gathering
 from golemp2p.drivers.local import Blobs, Local
 from golemp2p.drivers.mesh_components import MeshComponents
+from golemp2p.drivers.mesh_promises import MeshPromises
 from golemp2p.drivers.oplog import payload_field
 from golemp2p.drivers.primaries import WORK_S, Primaries, invocation_key, malformed
 from golemp2p.drivers.watching import Watching
@@ -58,9 +59,11 @@ class MeshClient:
         components: MeshComponents,
         gathering: Gathering,
         watching: Watching,
+        promises: MeshPromises,
         random_bytes: RandomBytes,
         mesh_id: bytes,
     ) -> None:
+        self.promises = promises
         self._local = local
         self._mesh = mesh
         self._primaries = primaries
@@ -208,12 +211,7 @@ class MeshClient:
         return canceled
 
     async def complete_promise(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool:
-        async def there() -> bool:
-            with self._bodies.lend(data) as body:
-                completed: bool = await self._primaries.ask(o.CompletePromise(worker, oplog_index, body))
-            return completed
-
-        return await self._primaries.do(worker.key, lambda: self._local.complete_promise(worker, oplog_index, data), there)
+        return await self.promises.complete(worker, oplog_index, data)
 
     async def oplog(self, worker: WorkerId, *, first: int = 1, count: int = 100) -> OplogPage:
         count = min(max(count, 1), PAGE_MAX)
@@ -249,6 +247,10 @@ class MeshClient:
     def _holders(self, worker: WorkerId) -> Sequence[bytes]:
         """Who has the blobs of the worker's log, too."""
         return self._mesh.holders(worker.key.shard(self._mesh.shards_count))
+
+    def close_streams(self) -> None:
+        """End the events of all who listen at this node, of whatever worker: it is going to stop."""
+        self._watching.close()
 
     def connect(self, worker: WorkerId) -> AbstractAsyncContextManager[AsyncIterator[WorkerEvent]]:
         return self._watching.connect(worker)
@@ -313,6 +315,7 @@ def routed(
         components=MeshComponents(local, mesh, blobs, primaries, gathering, id_of=component_id),
         gathering=gathering,
         watching=watching,
+        promises=MeshPromises(local, mesh, primaries, bodies),
         random_bytes=random_bytes,
         mesh_id=mesh_id,
     )

@@ -170,6 +170,7 @@ async def open_service(
             mesh_id=mesh.genesis.mesh_id,
             http=lambda: service.http,
         )
+        workers.other_promises = routing.client.promises
         peers.asks.serve = partial(_serve_forward, components, routing)
         started_ns = world.clock.wall_ns()
         directory = NodeDirectory(

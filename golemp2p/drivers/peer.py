@@ -31,6 +31,7 @@ from golemp2p.drivers.replica_writes import ReplicaWrites
 from golemp2p.errors import Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
 from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network
+from golemp2p.mesh.session import SessionStatistics
 from golemp2p.model.membership import NodeRecord, Status
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
 from golemp2p.model.replication import Entry
@@ -252,6 +253,10 @@ class PeerDriver:
             "shards_stalled": len(self.writes.stalled),
             **{f"mesh_{_metric(name)}_total": count for name, count in self.counts.items()},
         }
+
+    def traffic(self) -> dict[bytes, SessionStatistics]:
+        """Of each connection, by the peer's public key."""
+        return self._running().traffic()
 
     # -- mesh.owner.Owner
 

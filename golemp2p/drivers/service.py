@@ -262,6 +262,19 @@ class LocalClient:
     async def complete_promise(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool:
         return await (await self._workers.find(worker)).promises.complete(oplog_index, data)
 
+    async def promise(self, worker: WorkerId, oplog_index: int) -> bytes | None:
+        """Of any worker here; durable. ``None`` while it has no value. Raises ``PromiseNotFound``."""
+        return await (await self._workers.find(worker)).promises.poll(oplog_index, None)
+
+    async def awaited_promise(self, worker: WorkerId, oplog_index: int) -> bytes:
+        """The same, waited for."""
+        while (value := await (await self._workers.find(worker)).promises.wait(oplog_index, None)) is None:
+            pass  # its object is gone; there may be another
+        return value
+
+    async def delete_promise(self, worker: WorkerId, oplog_index: int) -> None:
+        await (await self._workers.find(worker)).promises.delete(oplog_index)
+
     async def oplog(self, worker: WorkerId, *, first: int = 1, count: int = 100) -> OplogPage:
         found = self._workers.in_memory(worker)
         if found is not None:

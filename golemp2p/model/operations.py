@@ -6,6 +6,8 @@
     CreateWorker, DescribeWorker               a worker, made or looked at                        ``WorkerMetadata``
     DeleteWorker, InterruptWorker, ResumeWorker                                                   ``None``
     CancelInvocation, CompletePromise          true: it was this that changed something           ``bool``
+    ReadPromise, AwaitPromise                  its value, ``None``: not yet                       ``Body | None``
+    DeletePromise                                                                                 ``None``
     ReadOplog                                  some entries                                       ``OplogSlice``
     AddComponent, UpdateComponent              a version more                                     ``int``, its number
     CountVersions                              of a component                                     ``int``
@@ -97,6 +99,26 @@ class CompletePromise:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadPromise:
+    worker: WorkerId
+    oplog_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitPromise:
+    """Answered when it has a value, or after a while."""
+
+    worker: WorkerId
+    oplog_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePromise:
+    worker: WorkerId
+    oplog_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReadOplog:
     """Entries ``first`` .. ``first + count - 1``; fewer come when they are large, at least one if there is one."""
 
@@ -141,6 +163,9 @@ OnWorker: TypeAlias = (
     | ResumeWorker
     | CancelInvocation
     | CompletePromise
+    | ReadPromise
+    | AwaitPromise
+    | DeletePromise
     | ReadOplog
 )
 OnComponent: TypeAlias = AddComponent | UpdateComponent | CountVersions

@@ -164,6 +164,9 @@ _TABLE: tuple[tuple[int, type, s.Shape, s.Shape], ...] = (
         COUNT,
     ),
     (13, o.CountVersions, s.record(o.CountVersions, COMPONENT), COUNT),
+    (14, o.ReadPromise, s.record(o.ReadPromise, WORKER, COUNT), s.optional(BODY)),
+    (15, o.AwaitPromise, s.record(o.AwaitPromise, WORKER, COUNT), s.optional(BODY)),
+    (16, o.DeletePromise, s.record(o.DeletePromise, WORKER, COUNT), _NOTHING),
 )
 """Number, class, its shape, and the shape of its answer's value."""
 

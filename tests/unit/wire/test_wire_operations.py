@@ -42,6 +42,9 @@ operations: st.SearchStrategy[Any] = st.one_of(
     st.builds(o.ResumeWorker, workers),
     st.builds(o.CancelInvocation, workers, texts),
     st.builds(o.CompletePromise, workers, naturals, bodies),
+    st.builds(o.ReadPromise, workers, naturals),
+    st.builds(o.AwaitPromise, workers, naturals),
+    st.builds(o.DeletePromise, workers, naturals),
     st.builds(o.ReadOplog, workers, naturals, st.integers(1, wire.OPLOG_COUNT_MAX)),
     st.builds(o.AddComponent, components, texts, lent, st.booleans(), pairs),
     st.builds(o.UpdateComponent, components, lent, st.none() | st.booleans(), st.none() | pairs),
@@ -84,6 +87,8 @@ def values_of(kind: type) -> st.SearchStrategy[Any]:
             return st.booleans()
         case o.ReadOplog:
             return slices
+        case o.ReadPromise | o.AwaitPromise:
+            return st.none() | bodies
         case o.AddComponent | o.UpdateComponent | o.CountVersions:
             return naturals
     return st.none()
@@ -91,7 +96,8 @@ def values_of(kind: type) -> st.SearchStrategy[Any]:
 
 KINDS = [
     o.Invoke, o.Enqueue, o.CreateWorker, o.DescribeWorker, o.DeleteWorker, o.InterruptWorker, o.ResumeWorker, o.CancelInvocation,
-    o.CompletePromise, o.ReadOplog, o.AddComponent, o.UpdateComponent, o.CountVersions,
+    o.CompletePromise, o.ReadOplog, o.AddComponent, o.UpdateComponent, o.CountVersions, o.ReadPromise, o.AwaitPromise,
+    o.DeletePromise,
 ]  # fmt: skip
 answers = st.sampled_from(KINDS).flatmap(
     lambda kind: st.tuples(st.just(kind), st.builds(o.Done, st.just(NODE), http, values_of(kind)))
