@@ -157,3 +157,16 @@ async def test_a_node_that_stops_hands_its_shards_over_first(machines, autojump_
     await mesh.services[0].peers.step_aside(5.0)
     assert not mesh.services[0].peers.ready_shards()
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in led), 0.5)
+
+
+async def test_what_becomes_durable_after_a_node_ended_concerns_nobody(mesh):
+    """It would go on to tell others, which needs a network that is not there any more."""
+    worker, disk = led_by(mesh, 0), mesh[1].storage
+    disk.faults.hold()
+    assert await invoke(mesh.clients[0], mesh.component, worker, "add", 1) == 1
+    await mesh.stop(1)
+    disk.faults.release()
+    await trio.sleep(1)
+    assert await invoke(mesh.clients[2], mesh.component, worker, "add", 1) == 2
+    await mesh.start(1)
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 3
