@@ -213,6 +213,7 @@ async def open_service(
             with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_DEADLINE_S):
                 await workers.flush()
                 await client.stop_workers()
+            peers.close()  # before the tasks end that could carry out what is still decided
             nursery.cancel_scope.cancel()
 
 

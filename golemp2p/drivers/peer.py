@@ -104,7 +104,7 @@ class PeerDriver:
         self._removals = Removals(storage)
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
         self._nap = trio.CancelScope()
-        self._has_started = False
+        self._has_started = self._is_closed = False
         self._alone: set[int] = set()  # shards of which this node is the only voter, and which it does not serve yet
         self.settled = trio.Event()
         """Every shard of which this node is the only voter is ready: a mesh of one node works."""
@@ -145,6 +145,11 @@ class PeerDriver:
             self.settled.set()
         task_status.started()
         await self._keep_time()
+
+    def close(self) -> None:
+        """The node ends: it says nothing more to others, and hears of nothing that becomes durable from now on."""
+        self._is_closed = True
+        self.writes.close()
 
     async def step_aside(self, timeout_s: float, is_busy: Callable[[int], bool] = lambda _shard: False) -> None:
         """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone;
@@ -288,6 +293,8 @@ class PeerDriver:
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         """Writes and messages first: what the others lead to, as calls of the core, must come after them."""
+        if self._is_closed:
+            return
         others = []
         for effect in effects:
             kind = effect.__class__

@@ -181,6 +181,10 @@ class Machines:
     async def crash(self, number: int) -> None:
         """The power of one machine is cut."""
         self._machines[number].lose_power()
+        await self.stop(number)
+
+    async def stop(self, number: int) -> None:
+        """The node of one machine ends; its disk stays."""
         self._scopes[number].cancel()
         await self._ended[number].wait()
 
