@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from conftest import Components, wasm
 from kill_under_load import run as run_kill_under_load
 
+from golemp2p.model.ids import Key
 from golemp2p.testing.node_process import Refused
 
 
@@ -172,26 +174,22 @@ def test_a_damaged_worker_says_so_and_others_go_on(make_node):
         node.invoke(counter, "bad", "add", 1)
     assert caught.value.body["code"] == "data-damaged"
     assert node.invoke(counter, "good", "get") == 2
+    shard = Key.of("worker", f"{counter}/bad").shard(1024)
+    recovered = node.request("POST", "/v1/mesh/recover", json.dumps({"shards": [shard], "force": True}).encode())
+    assert [each["shard"] for each in recovered["recovered"]] == [shard]
+    assert node.invoke(counter, "bad", "add", 1) == 1  # what was damaged is gone, and with it what had been built on it
 
 
 def _flip_a_byte(database: Path, identity: str) -> None:
     """In the payload of the newest segment of one worker."""
     import apsw
 
-    from golemp2p.model.ids import Key
-
     connection = apsw.Connection(str(database))
-    key = Key.of("worker", identity).digest
-    table, columns = next(
-        (name, [column[1] for column in connection.execute(f"PRAGMA table_info({name})")])
-        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        if "segment" in name
-    )
-    log = "log" if "log" in columns else "key"
-    ((rowid, data),) = connection.execute(
-        f"SELECT rowid, data FROM {table} WHERE {log} = ? ORDER BY first DESC LIMIT 1", (key,)
+    ((row, data),) = connection.execute(
+        "SELECT id, data FROM segments JOIN payloads USING (id) WHERE log = ? ORDER BY first DESC LIMIT 1",
+        (Key.of("worker", identity).digest,),
     ).fetchall()
     damaged = bytearray(data)
     damaged[-1] ^= 1
-    connection.execute(f"UPDATE {table} SET data = ? WHERE rowid = ?", (bytes(damaged), rowid))
+    connection.execute("UPDATE payloads SET data = ? WHERE id = ?", (bytes(damaged), row))
     connection.close()

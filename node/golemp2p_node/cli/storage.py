@@ -39,8 +39,9 @@ data_dir_option = click.option("--data-dir", metavar="DIR", help="Default: as `g
 def verify(data_dir: str | None) -> int:
     """Read everything in a data directory and say what is damaged. Changes nothing.
 
-    Checks the database, every log's hashes, links and signatures, and every blob against its name. Exit code 0: all sound;
-    1: something is damaged. Workers with damage refuse to run, all others go on.
+    Checks the database, every shard's entries and elections, every log's hashes, links and signatures, and every blob against its
+    name. Exit code 0: all sound; 1: something is damaged. A shard with damage is mended by the other nodes that hold it when the
+    node starts; in a mesh of one it stays closed, and all others go on.
     """
     directory = data_directory(data_dir)
     with storage_errors():
@@ -75,8 +76,11 @@ def advice(kinds: set[str]) -> str:
     """What to do about damages of these kinds."""
     if "database" in kinds:
         return "restore the directory from a backup: no node starts on it as it is"
-    if kinds <= {"worker"}:
-        return "restore the directory from a backup, or delete the damaged workers; all others go on as they are"
+    if kinds <= {"worker", "shard"}:
+        return (
+            "start the node: others that hold these shards mend them; if there are none, restore a backup, or have a shard go on"
+            " without what is damaged: golemp2p mesh recover --force SHARD"
+        )
     return "restore the directory from a backup; whatever needs nothing of what is damaged goes on as it is"
 
 

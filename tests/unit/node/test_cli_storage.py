@@ -52,7 +52,7 @@ def test_verify_damaged(golemp2p: Run, data: Path) -> None:
 
 
 def test_verify_advises_what_helps(golemp2p: Run, data: Path) -> None:
-    assert "delete the damaged workers" in advice({"worker"})
+    assert "golemp2p mesh recover --force SHARD" in advice({"worker", "shard"})
     assert "delete" not in advice({"worker", "blob"})
     (data / "storage.sqlite").write_bytes(b"garbage" * 1000)
     ran = golemp2p("storage", "verify", "--data-dir", str(data))
