@@ -38,6 +38,14 @@ class Shard:
     def last_position(self) -> int:
         return self.entries[-1].position if self.entries else self.base.position
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are other members than one."""
+        configuration = self.base.configuration
+        for entry in self.entries:
+            configuration = configuration_after(entry.content, configuration)
+        return len(configuration.members) > 1
+
     def check_milestones(self) -> int:
         """Raises ``DataDamaged``; fills ``authors``, up to what is damaged. Returns the number of elections."""
         elections = 0

@@ -36,8 +36,8 @@ def test_the_commands_there_are() -> None:
             "node run", "node config", "component add", "component update", "component list", "component get",
             "component download", "worker new", "worker invoke", "worker get", "worker list", "worker connect",
             "worker oplog", "worker delete", "worker interrupt", "worker resume", "worker simulate-crash", "worker cancel",
-            "worker complete-promise", "storage verify", "storage backup", "sim run", "sim list", "sim replay", "sim shrink",
-            "sim report", "completion",
+            "worker complete-promise", "storage verify", "storage inspect", "storage backup", "sim run", "sim list",
+            "sim replay", "sim shrink", "sim report", "completion",
         ]
     )  # fmt: skip
 
