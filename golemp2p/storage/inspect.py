@@ -13,8 +13,7 @@ from golemp2p.model.replication import Configuration, Deletion, Entry, LogSegmen
 from golemp2p.storage.blobs import BlobFolder
 from golemp2p.storage.database import DATABASE, FORMAT_VERSION, fetch, open_reader, translated
 from golemp2p.storage.datadir import STORE_ID_META
-from golemp2p.storage.replica_reading import read_milestones, read_replicas
-from golemp2p.storage.verify_shard import configuration_after
+from golemp2p.storage.replica_reading import configuration_after, read_milestones, read_replicas
 
 ENTRIES_SHOWN_MAX = 50  # of one shard, the newest
 

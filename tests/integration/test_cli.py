@@ -317,7 +317,7 @@ def spoil(database: Path, log: Key) -> None:
     """One bit of the newest segment."""
     connection = apsw.Connection(str(database))
     ((row, data),) = connection.execute(
-        "SELECT id, data FROM segments WHERE log = ? ORDER BY first DESC LIMIT 1", (log.digest,)
+        "SELECT id, data FROM payloads JOIN segments USING (id) WHERE log = ? ORDER BY first DESC LIMIT 1", (log.digest,)
     ).fetchall()
-    connection.execute("UPDATE segments SET data = ? WHERE id = ?", (data[:-1] + bytes([data[-1] ^ 1]), row))
+    connection.execute("UPDATE payloads SET data = ? WHERE id = ?", (data[:-1] + bytes([data[-1] ^ 1]), row))
     connection.close()

@@ -10,11 +10,13 @@ from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.errors import DataDamaged, StorageFailed
 from golemp2p.model.replica_write import ReplicaWrite
-from golemp2p.model.replication import Election, LogSegment
+from golemp2p.model.replication import Configuration, Election, LogSegment, Member, NoOp
 from golemp2p.ports import StoredReplica
 from golemp2p.storage.sqlite import SqliteStorage
 from golemp2p.testing.storage_kit import MEMBER, SHARD, Group, commit, key_of, pieces, plain
+from golemp2p.wire.segment import verify_chain
 
+OTHER = Member(b"k" * 32, b"s" * 16)
 FLIPPED = "CAST(substr(data, 1, 212) || x'5a' || substr(data, 214) AS BLOB)"
 
 
@@ -28,12 +30,13 @@ def of_position(position: int) -> str:
     return f"id = (SELECT id FROM entries WHERE position = {position})"
 
 
-async def filled(folder: Path) -> Group:
-    """Six entries of a log, after an election."""
+async def filled(folder: Path, *, others: bool = True) -> Group:
+    """An election, an entry that says who else is there (or says nothing), and five segments of a log."""
     storage = await SqliteStorage.open(folder)
     group = Group()
-    segments = [group.segment("a") for _ in range(6)]
-    await commit(storage, group.birth(), group.write(group.election(), *segments))
+    second = Configuration((MEMBER,), (OTHER,)) if others else NoOp()
+    segments = [group.segment("a") for _ in range(5)]
+    await commit(storage, group.birth(), group.write(group.election(), second, *segments))
     await storage.aclose()
     return group
 
@@ -79,7 +82,21 @@ async def test_a_damaged_entry_is_cut_and_the_replica_abstains(tmp_path: Path, d
     storage = await SqliteStorage.open(tmp_path)
     await commit(storage, cut)
     assert len((await storage.replicas())[SHARD].entries) == 4
-    assert [segment.first for segment in await storage.read_segments(key_of("a"))] == [1, 2, 3]
+    assert [segment.first for segment in await storage.read_segments(key_of("a"))] == [1, 2]
+    await storage.aclose()
+
+
+async def test_a_group_of_one_loses_only_the_log_that_is_damaged(tmp_path: Path) -> None:
+    group = await filled(tmp_path, others=False)
+    change(tmp_path, ENTRY_DAMAGE["bytes flipped"])
+    held = await reopened(tmp_path)
+    replica = replica_of(held, group)
+    assert replica.started() == []
+    assert not replica.is_damaged
+    storage = await SqliteStorage.open(tmp_path)
+    chain = [segment.data for segment in await storage.read_segments(key_of("a"))]
+    with pytest.raises(DataDamaged):
+        verify_chain(chain, log=key_of("a"))
     await storage.aclose()
 
 
@@ -113,10 +130,10 @@ async def test_a_damaged_segment_is_not_given_to_others(tmp_path: Path) -> None:
     await filled(tmp_path)
     change(tmp_path, f"UPDATE payloads SET data = {FLIPPED} WHERE {of_position(5)}")
     storage = await SqliteStorage.open(tmp_path)
-    assert [segment.first for segment in await pieces(storage, key_of("a"))] == [1, 2, 3]
+    assert [segment.first for segment in await pieces(storage, key_of("a"))] == [1, 2]
     with pytest.raises(DataDamaged):
-        await pieces(storage, key_of("a"), first=4)
-    assert [segment.first for segment in await pieces(storage, key_of("a"), first=5)] == [5, 6]
+        await pieces(storage, key_of("a"), first=3)
+    assert [segment.first for segment in await pieces(storage, key_of("a"), first=4)] == [4, 5]
     await storage.aclose()
 
 
@@ -147,4 +164,4 @@ async def test_a_replica_starts_from_what_it_wrote(tmp_path: Path) -> None:
     assert replica.started() == []
     assert not replica.is_damaged
     assert replica.log.last_position == 7
-    assert [type(entry.content) for entry in held.entries] == [Election, *[LogSegment] * 6]
+    assert [type(entry.content) for entry in held.entries] == [Election, Configuration, *[LogSegment] * 5]
