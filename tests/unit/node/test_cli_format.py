@@ -38,7 +38,7 @@ def test_the_commands_there_are() -> None:
             "worker oplog", "worker delete", "worker interrupt", "worker resume", "worker simulate-crash", "worker cancel",
             "worker complete-promise", "mesh invite", "mesh status", "mesh peers", "mesh shards", "mesh ring",
             "mesh leave", "mesh forget", "mesh recover",
-            "storage verify", "storage backup", "sim run", "sim list", "sim replay", "sim shrink",
+            "storage verify", "storage inspect", "storage backup", "sim run", "sim list", "sim replay", "sim shrink",
             "sim report", "completion",
         ]
     )  # fmt: skip
