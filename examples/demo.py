@@ -110,8 +110,8 @@ class Story:
 
     def tell(self) -> None:
         self.found()
-        self.invite()
         component = self.add_component()
+        self.invite()
         self.share()
         cart, owner = self.fill_carts(component)
         callers = [node for node in self.nodes if node is not owner]
@@ -141,6 +141,21 @@ class Story:
             first.wait_ready()
         good(f"node 1 is ready after {took}, process {first.pid}: a mesh of one")
 
+    def add_component(self) -> str:
+        file = f"cart-{self.language}.wasm"
+        wasm = (BUILD / file).read_bytes()
+        size = f"{len(wasm) / 1e6:.1f} MB" if len(wasm) > 1e5 else f"{len(wasm) / 1e3:.0f} kB"
+        self.title(f"Give it a component: a shopping cart written in {self.language}, {size} of WebAssembly.")
+        node = self.nodes[0]
+        by_hand(
+            f"curl {node.url}/v1/components -F name=cart -F component=@examples/build/{file}",
+            f"GOLEMP2P_URL={node.url} golemp2p component add cart examples/build/{file}",
+        )
+        with timed() as took:
+            component = upload(node, "cart", wasm)
+        good(f"component {component} after {took}: durable, and compiled to machine code")
+        return component
+
     def invite(self) -> None:
         self.title("Invite two more. An invite is one line of text: the key to this mesh, and whom to call first.")
         first, *joining = self.nodes
@@ -160,21 +175,6 @@ class Story:
                 node.wait_ready()
         good(f"nodes 2 and 3 are ready after {took}, processes {joining[0].pid} and {joining[1].pid}")
 
-    def add_component(self) -> str:
-        file = f"cart-{self.language}.wasm"
-        wasm = (BUILD / file).read_bytes()
-        size = f"{len(wasm) / 1e6:.1f} MB" if len(wasm) > 1e5 else f"{len(wasm) / 1e3:.0f} kB"
-        self.title(f"Give any of them a component: a shopping cart written in {self.language}, {size} of WebAssembly.")
-        node = self.nodes[1]
-        by_hand(
-            f"curl {node.url}/v1/components -F name=cart -F component=@examples/build/{file}",
-            f"GOLEMP2P_URL={node.url} golemp2p component add cart examples/build/{file}",
-        )
-        with timed() as took:
-            component = upload(node, "cart", wasm)
-        good(f"component {component} after {took}, most of them spent on compiling it to machine code")
-        return component
-
     def share(self) -> None:
         self.title("Let them share the work. From here on no node is special; the first one is not, either.")
         explain(
@@ -189,7 +189,7 @@ class Story:
             ring = self.wait_shared(self.nodes[0])
         for node, one in zip(self.nodes, self.in_ring(ring), strict=True):
             say(f"    {node} votes on {one['voting']} shards and leads {one['leading']}")
-        good(f"shared after {took} more; any one of the three may fail now")
+        good(f"shared after {took}; any one of the three may fail now")
 
     def wait_shared(self, asked: Node) -> Any:
         """The ring, when every shard has its voters, every node leads its part, and nothing is being handed over any more."""

@@ -15,7 +15,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ class Took:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.seconds:.2f} s" if self.seconds < 1 else f"{self.seconds:.1f} s"
+        return f"{self.seconds * 1000:.0f} ms" if self.seconds < 1 else f"{self.seconds:.1f} s"
 
 
 @contextmanager
@@ -184,14 +184,17 @@ def request(
     headers: dict[str, str] | None = None,
     timeout_s: float = ANSWERED_WITHIN_S,
 ) -> Answer:
-    """Raises ``OSError`` (also for a connection that breaks in the middle of an answer)."""
+    """Raises ``OSError`` (also for a connection that breaks in the middle of an answer), ``DemoFailed`` when the node has ended."""
     connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=timeout_s)
     try:
         connection.request(method, path, body or None, headers or {})
         response = connection.getresponse()
         return Answer(response.status, response.read(), response.getheader(PRIMARY))
-    except http.client.HTTPException as broken:
-        raise ConnectionError(f"the connection broke: {broken!r}") from broken
+    except (OSError, http.client.HTTPException) as broken:
+        with suppress(subprocess.TimeoutExpired):  # a process that is killed loses its connections first
+            node.running.wait(0.1)
+        node.check_running()
+        raise ConnectionError(f"the connection to {node} broke: {broken!r}") from broken
     finally:
         connection.close()
 
