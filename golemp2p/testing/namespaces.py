@@ -1,4 +1,4 @@
-"""A small network inside one machine: every node in a network namespace of its own, all on one bridge, whose links can be cut or slowed.
+"""A small network inside one machine: every node in a network namespace of its own, all on a bridge; links can be cut or slowed.
 
     hub: bridge ──veth── namespace 0: 10.77.0.1, nftables drops what comes from those it is cut off from
                 ──veth── namespace 1: 10.77.0.2     tc slows what leaves

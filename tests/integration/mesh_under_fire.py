@@ -10,7 +10,8 @@ are killed and frozen, links cut and slowed, a disk fills up. In the end everyth
 
     python tests/integration/mesh_under_fire.py --minutes 10 --clients 8     (``make torture``)
 
-Links are cut in network namespaces and a disk is filled that is a tmpfs of its own, where that is permitted; else only processes suffer.
+Links are cut in network namespaces and a disk is filled that is a tmpfs of its own, where that is permitted; else only processes
+suffer.
 """
 
 from __future__ import annotations
@@ -32,12 +33,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from golemp2p_sim.checkers.linearizability import Verdict, check_worker
-from golemp2p_sim.history import History, Operation
-
 from golemp2p.testing.mesh_process import MeshProcess
 from golemp2p.testing.namespaces import Namespaces, NotPermitted
 from golemp2p.testing.node_process import COMMAND, NodeProcess, Refused
+from golemp2p_sim.checkers.linearizability import Verdict, check_worker
+from golemp2p_sim.history import History
 
 WORKERS = 6
 ATTEMPT_TIMEOUT_S = 2.0
