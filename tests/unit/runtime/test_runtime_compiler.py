@@ -185,9 +185,10 @@ async def test_a_full_disk_while_compiling(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     async with inline_guests(tmp_path) as guests:
-        with monkeypatch.context() as patched, pytest.raises(StorageFull):
+        with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", full)
-            await load(guests, tmp_path, SMALL)
+            with pytest.raises(StorageFull):
+                await load(guests, tmp_path, SMALL)
         assert await call_f(guests, tmp_path) == 5
 
 
