@@ -147,8 +147,8 @@ class Storage(Protocol):
         ...
 
     async def milestones(self, shard: int) -> list[ShardEntry]:
-        """Every election and configuration that this store has seen in the shard's log, or in a base, oldest first. They outlive
-        compaction; truncation takes those that it cuts, forgetting takes all."""
+        """Every election, configuration and branch that this store has seen in the shard's log, and those in a base, oldest first.
+        They outlive compaction; truncation takes those that it cuts, forgetting takes all."""
         ...
 
     async def mark_damaged(self, shard: int, log: Key) -> None:

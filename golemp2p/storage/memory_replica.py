@@ -9,7 +9,7 @@ from typing import NamedTuple
 from golemp2p.errors import StorageFailed
 from golemp2p.model.ids import Key
 from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
-from golemp2p.model.replication import BLANK_BASE, Base, Configuration, Deletion, Election, Entry, Head, LogSegment
+from golemp2p.model.replication import BLANK_BASE, Base, Branch, Configuration, Deletion, Election, Entry, Head, LogSegment
 from golemp2p.ports import LogHead
 from golemp2p.storage.ends import End
 
@@ -98,7 +98,7 @@ class MemoryReplica:
             self._end(content)
         elif isinstance(content, Deletion):
             self.ends.pop(content.log, None)
-        elif isinstance(content, Election | Configuration):
+        elif isinstance(content, Election | Configuration | Branch):
             self.milestones[entry.position] = entry
 
     def _has(self, log: Key, first: int) -> bool:

@@ -14,7 +14,7 @@ import apsw
 from golemp2p.errors import StorageFailed
 from golemp2p.model.ids import Key
 from golemp2p.model.replica_write import ReplicaWrite
-from golemp2p.model.replication import Base, Configuration, Deletion, Election, Entry, Head, LogSegment
+from golemp2p.model.replication import Base, Branch, Configuration, Deletion, Election, Entry, Head, LogSegment
 from golemp2p.ports import LogHead
 from golemp2p.storage.database import DELETION, OTHER, SEGMENT, fetch
 from golemp2p.storage.ends import End
@@ -22,7 +22,7 @@ from golemp2p.storage.rows import Marks, Rows
 from golemp2p.wire.replica import encode_base, encode_content, encode_member, encode_milestone
 from golemp2p.wire.segment import START_BYTES, hash_of_start
 
-MILESTONES = (Election, Configuration)
+MILESTONES = (Election, Configuration, Branch)
 
 
 class ReplicaRows:

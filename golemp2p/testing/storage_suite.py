@@ -510,16 +510,17 @@ class StorageSuite:
         configuration = Configuration((MEMBER,), (Member(bytes(32), bytes(16)),))
         election = Election(MEMBER, configuration, ((MEMBER, NODE.sign(b"vote")),))
         write = group.write(election, NoOp(), configuration, group.segment("a"))
-        later = group.write(replace(configuration, learners=()))
+        branch = Branch(b"b" * 16, MEMBER, 3, 4, b"h" * 32, NODE.public_key, NODE.sign(b"branch"))
+        later = group.write(replace(configuration, learners=()), branch)
         await commit(storage, write, later, group.compacted(key_of("a")))
-        expected = [write.entries[0], write.entries[2], later.entries[0]]
+        expected = [write.entries[0], write.entries[2], *later.entries]
         assert await storage.milestones(SHARD) == expected
         assert await storage.milestones(SHARD + 1) == []
         group.term = 2
         cut = group.write(election)
         await commit(storage, cut)
         assert await storage.milestones(SHARD) == [*expected, *cut.entries]
-        await commit(storage, ReplicaWrite(SHARD, group.record(), truncate_from=6))
+        await commit(storage, ReplicaWrite(SHARD, group.record(), truncate_from=7))
         assert await storage.milestones(SHARD) == expected
 
     async def test_every_content_is_read_back(self, storage: Storage) -> None:

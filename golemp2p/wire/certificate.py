@@ -115,9 +115,7 @@ def load_genesis(data: bytes) -> Genesis:
     return Genesis(*_born(data, _GENESIS_TAG, "mesh genesis", _hash_of_key))
 
 
-def _born(
-    data: bytes, tag: str, what: str, hash_of: Callable[[bytes], bytes]
-) -> tuple[bytes, bytes, bytes, int, int, bytes]:
+def _born(data: bytes, tag: str, what: str, hash_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes, bytes, int, int, bytes]:
     """The fields of a birth or a genesis record, whose first leads to the hash of the mesh key."""
     found, key, founder, operator, shards_count, created_ns, signature = _fields(data, 7, what)
     if (

@@ -79,17 +79,21 @@ _HEAD = _converted(s.row(_NUMBER, _HASH), tuple, lambda parts: r.Head(*parts))
 _SEGMENT = _converted(s.short_bytes(SEGMENT_BYTES_MAX), lambda segment: segment.data, read_segment)
 _VOTES = s.array(s.row(_MEMBER, _SIGNATURE), 2 * MEMBERS_MAX)
 _ELECTION = s.record(r.Election, _MEMBER, _CONFIGURATION, _VOTES)
-MILESTONE = s.record(
-    r.Entry,
-    s.natural(NUMBER_MAX, 1),
-    s.natural(NUMBER_MAX, 1),
-    _HASH,
-    _PUBLIC_KEY,
-    s.union((1, r.Configuration, _CONFIGURATION), (2, r.Election, _ELECTION)),
-    _NO_SIGNATURE_OR_SIGNATURE,
-    _HASH,
-)
-_MILESTONES = s.array(MILESTONE, r.MILESTONES_MAX)
+_BRANCH_FIELDS = s.record(r.Branch, _BRANCH, _MEMBER, _NUMBER, _NUMBER, _HASH, _PUBLIC_KEY, _NO_SIGNATURE_OR_SIGNATURE)
+_SHOWN = ((1, r.Configuration, _CONFIGURATION), (2, r.Election, _ELECTION))
+
+
+def _milestone(*cases: tuple[int, type, s.Shape]) -> s.Shape:
+    number = s.natural(NUMBER_MAX, 1)
+    return s.record(
+        r.Entry, number, number, _HASH, _PUBLIC_KEY, s.union(*cases), _NO_SIGNATURE_OR_SIGNATURE, _HASH
+    )  # fmt: skip
+
+
+KEPT_MILESTONE = _milestone(*_SHOWN, (3, r.Branch, _BRANCH_FIELDS))
+"""As storage keeps them: replicas show each other elections and configurations only."""
+
+_MILESTONES = s.array(_milestone(*_SHOWN), r.MILESTONES_MAX)
 BASE = s.record(r.Base, _NUMBER, _NUMBER, _HASH, _NO_KEY_OR_KEY, _CONFIGURATION, _NUMBER, _BRANCH, _MILESTONES)
 
 CONTENT = s.union(
@@ -98,11 +102,7 @@ CONTENT = s.union(
     (2, r.Election, _ELECTION),
     (3, r.Deletion, s.record(r.Deletion, _KEY)),
     (4, r.NoOp, s.record(r.NoOp)),
-    (
-        5,
-        r.Branch,
-        s.record(r.Branch, _BRANCH, _MEMBER, _NUMBER, _NUMBER, _HASH, _PUBLIC_KEY, _NO_SIGNATURE_OR_SIGNATURE),
-    ),
+    (5, r.Branch, _BRANCH_FIELDS),
 )
 
 _ENTRIES = s.array(
