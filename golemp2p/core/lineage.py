@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from golemp2p.core.configuration import is_quorum, is_step
-from golemp2p.core.notary import Notary
+from golemp2p.core.notary import Verifier
 from golemp2p.model.history import Problems, Standing, TermShown
 from golemp2p.model.replication import Branch, Configuration, Election, Entry, Member
 
@@ -28,7 +28,7 @@ class Lineage:
     ``configuration``: the newest that was named, in force or not; ``None`` before the first.
     """
 
-    def __init__(self, founder: bytes, notary: Notary, shard: int, wrong: Problems, unshown: Problems) -> None:
+    def __init__(self, founder: bytes, notary: Verifier, shard: int, wrong: Problems, unshown: Problems) -> None:
         self._founder = founder
         self._notary = notary
         self._shard = shard

@@ -25,14 +25,13 @@ _ENTRY_TAG = "golemp2p/shard-entry-signature/1"
 _BRANCH_TAG = "golemp2p/branch/1"
 
 
-class ShardNotary:
-    """Signs for the node of ``signer`` in one shard. ``operator``: public key that may order a forced recovery; ``None`` in a mesh
-    without an operator, where nobody may."""
+class ShardVerifier:
+    """Checks what was signed in one shard, and signs nothing. ``operator``: public key that may order a forced recovery; ``None`` in a
+    mesh without an operator, where nobody may."""
 
-    __slots__ = ("_mesh_id", "_operator", "_shard", "_signer")
+    __slots__ = ("_mesh_id", "_operator", "_shard")
 
-    def __init__(self, signer: Signer, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
-        self._signer = signer
+    def __init__(self, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
         self._mesh_id = mesh_id
         self._shard = shard
         self._operator = operator
@@ -42,14 +41,8 @@ class ShardNotary:
         record = (_HASH_TAG, self._mesh_id, self._shard, position, term, previous_hash, author, plain)
         return blake2b(cbor.dumps(record), digest_size=HASH_BYTES).digest()
 
-    def sign_entry(self, entry_hash: bytes) -> bytes:
-        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
-
     def is_entry_signed(self, entry_hash: bytes, signature: bytes, author: bytes) -> bool:
         return is_signed(cbor.dumps((_ENTRY_TAG, entry_hash)), signature, author)
-
-    def cast_vote(self, term: int, primary: bytes) -> bytes:
-        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
     def is_vote(self, term: int, primary: bytes, voter: bytes, signature: bytes) -> bool:
         return is_vote(signature, voter, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)
@@ -66,6 +59,22 @@ class ShardNotary:
     def is_branch_signed(self, branch: Branch) -> bool:
         is_operator = self._operator is not None and branch.operator == self._operator
         return is_operator and is_signed(_branch_record(branch, self._mesh_id, self._shard), branch.signature, branch.operator)
+
+
+class ShardNotary(ShardVerifier):
+    """Signs as well, for the node of ``signer``."""
+
+    __slots__ = ("_signer",)
+
+    def __init__(self, signer: Signer, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
+        super().__init__(mesh_id=mesh_id, shard=shard, operator=operator)
+        self._signer = signer
+
+    def sign_entry(self, entry_hash: bytes) -> bytes:
+        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
+
+    def cast_vote(self, term: int, primary: bytes) -> bytes:
+        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
 
 def sign_branch(operator: Signer, branch: Branch, *, mesh_id: bytes, shard: int) -> Branch:
