@@ -2,9 +2,10 @@
 
     python benchmarks/storage.py [--folder DIR] [--seconds 1.5]
 
-Closed loop: each of N committers submits a batch (one segment of 300 bytes, one head with a summary of 300 bytes, one shard
-record: what one invocation writes) and the next one when ``done`` came. ``CPU`` is of the whole process, both threads, so it
-contains the benchmark's own few microseconds. Control, in the same run and folder: append 1 KiB to a file, fdatasync.
+Closed loop: each of N committers, of a shard each, submits a batch (its replica's record and one entry: a segment of 300 bytes with a
+description of some 350; what one invocation writes on every replica) and the next one when ``done`` came. Every 256 entries the shard's
+log is compacted. ``CPU`` is of the whole process, both threads, so it contains the benchmark's own few microseconds. Control, in the
+same run and folder: append 1 KiB to a file, fdatasync.
 
 Wall times need an idle machine; CPU columns and ratios are what to trust.
 """
@@ -23,15 +24,20 @@ from typing import NamedTuple
 import trio
 
 from golemp2p.model.ids import Key
-from golemp2p.ports import Batch, LogHead, ShardRecord, StoredSegment
+from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
+from golemp2p.model.replication import Base, Configuration, Entry, Head, LogSegment, Member, base_at_birth
+from golemp2p.ports import Batch
 from golemp2p.storage.sqlite import SqliteStorage
+from golemp2p.wire.description import Description, encode_description
 
 COMMITTERS = (1, 8, 64, 256)
-LOGS = 500
+LOGS = 8  # of each shard
+COMPACTED_EVERY = 256
 SEGMENT = os.urandom(300)
 SUMMARY = os.urandom(300)
-CERTIFICATE = os.urandom(250)
 HASH = bytes(32)
+NODE = Member(os.urandom(32), os.urandom(16))
+VOTERS = Configuration((NODE, Member(os.urandom(32), os.urandom(16)), Member(os.urandom(32), os.urandom(16))))
 
 
 class Row(NamedTuple):
@@ -45,36 +51,54 @@ class Row(NamedTuple):
     p99_ms: float
 
 
-class Committers:
-    """``count`` closed loops over ``LOGS`` logs, until ``deadline``."""
+class Shard:
+    """Makes the writes of one replica; ``LOGS`` logs grow in turn."""
 
-    def __init__(self, storage: SqliteStorage, name: str, count: int, seconds: float) -> None:
+    def __init__(self, number: int, name: str) -> None:
+        self._number = number
+        self._names = [f"{name}/{number}/{log}" for log in range(LOGS)]
+        self._logs = [Key.of("worker", name) for name in self._names]
+        self._heads = [Head(1, HASH)] * LOGS
+        self._position = 0
+        self._base: Base | None = base_at_birth(NODE)
+
+    def write(self) -> ReplicaWrite:
+        at = self._position
+        base, heads = self._base, ()
+        self._base = None
+        if at and at % COMPACTED_EVERY == 0:
+            base, heads = Base(at, 1, HASH, NODE.public_key, VOTERS, 1), tuple(zip(self._logs, self._heads, strict=True))
+        self._position = position = at + 1
+        place = position % LOGS
+        log, head = self._logs[place], self._heads[place]
+        own_hash = position.to_bytes(32, "big")
+        said = encode_description(Description("worker", self._names[place], position % 2 == 1, None, SUMMARY))
+        segment = LogSegment(log, 1, head.tail, 2, head.hash, NODE.public_key, own_hash, SEGMENT, said)
+        self._heads[place] = Head(head.tail + 2, own_hash)
+        entry = Entry(position, 1, HASH, NODE.public_key, segment, b"", own_hash)
+        record = ReplicaRecord(1, NODE, at, (1, position), True)
+        return ReplicaWrite(self._number, record, base=base, heads=heads, entries=(entry,))
+
+
+class Committers:
+    """``count`` closed loops, until ``deadline``."""
+
+    def __init__(self, storage: SqliteStorage, name: str, count: int, seconds: float, *, first_shard: int) -> None:
         self._storage = storage
         self._running = count
         self._finished = trio.Event()
         self._deadline = time.perf_counter() + seconds
-        self._keys = [Key.of("worker", f"{name}/{number}") for number in range(LOGS)]
-        self._tails = [1] * LOGS
-        self._position = 0
+        self._shards = [Shard(first_shard + number, name) for number in range(count)]
         self.submit_s = 0.0
         self.latencies: list[float] = []
 
     async def run(self) -> None:
-        for _ in range(self._running):
-            self._submit()
+        for shard in self._shards:
+            self._submit(shard)
         await self._finished.wait()
 
-    def _submit(self) -> None:
-        self._position += 1
-        number = self._position % LOGS
-        key, first = self._keys[number], self._tails[number]
-        self._tails[number] = first + 2
-        shard = number & 63
-        batch = Batch(
-            segments=[StoredSegment(key, first, 2, 1, self._position, SEGMENT)],
-            heads=[LogHead(key, "worker", key.digest.hex(), shard, first + 2, HASH, first % 4 == 1, None, SUMMARY)],
-            shards=[ShardRecord(shard, 1, HASH, self._position, CERTIFICATE)],
-        )
+    def _submit(self, shard: Shard) -> None:
+        batch = Batch([shard.write()])
         started = time.perf_counter()
 
         def done(error: Exception | None) -> None:
@@ -83,7 +107,7 @@ class Committers:
             now = time.perf_counter()
             self.latencies.append(now - started)
             if now < self._deadline:
-                self._submit()
+                self._submit(shard)
                 return
             self._running -= 1
             if not self._running:
@@ -95,9 +119,11 @@ class Committers:
 
 async def measure(folder: Path, committers: int, seconds: float) -> Row:
     storage = await SqliteStorage.open(folder)
-    await Committers(storage, "warm", committers, 0.2).run()  # statements, pages and caches are warm from here on
+    await Committers(
+        storage, "warm", committers, 0.2, first_shard=0
+    ).run()  # statements, pages and caches are warm from here on
     before = storage.statistics()
-    run = Committers(storage, "measured", committers, seconds)
+    run = Committers(storage, "measured", committers, seconds, first_shard=committers)
     wall, cpu = time.perf_counter(), time.process_time()
     await run.run()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -23,6 +23,7 @@
     │   ├── PreviousInvocationExited
     │   ├── WorkerInterrupted    somebody interrupted it
     │   ├── InvocationCanceled   somebody canceled it while it was pending
+    │   ├── RecordedFailure      one read back from a log, whose own class would know more than was written down
     │   └── Divergence           replay met another call than the journal holds: never retried, always loud
     ├── WorldError               retrying later, or elsewhere, may help
     │   ├── StorageFailed        the disk refused (StorageFull: for lack of space)
@@ -212,6 +213,14 @@ class WorkerInterrupted(WorkerFailure):
 
 class InvocationCanceled(WorkerFailure):
     code = "invocation-canceled"
+
+
+class RecordedFailure(WorkerFailure):
+    """A failure read back from the log whose class takes more than a message. ``code`` is the original's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # an instance's own code, on purpose
 
 
 class Divergence(WorkerFailure):

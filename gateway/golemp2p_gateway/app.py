@@ -1,6 +1,6 @@
 """The ASGI application: invocations as a plain callable, everything else through Quart, all from ``routes.ROUTES``.
 
-    scope ──┬─ a hot route ──> handler          (no framework: it costs as much as an invocation)
+    scope ──┬─ a hot route ──> handler          (no framework: it costs as much as an invocation; given up when the client leaves)
             └─ anything else ─> Quart ─> handler
 
 Both ways end in ``answer``, so behaviour is one. Quart is given the path still percent-encoded: it matches whole segments,
@@ -27,7 +27,8 @@ from golemp2p.client import Client, MeshAdmin
 from golemp2p.errors import MalformedRequest, PayloadTooLarge
 from golemp2p_gateway.callers import Callers, ForeignOrigin, MisdirectedRequest
 from golemp2p_gateway.connect import stream_events
-from golemp2p_gateway.edge import Edge, Route
+from golemp2p_gateway.connection import DEPARTURE
+from golemp2p_gateway.edge import Edge, Primary, Route, unknown_primary
 from golemp2p_gateway.errors_table import MethodNotAllowed, UnknownRoute, error_response
 from golemp2p_gateway.http import Request, Response, decode_segment
 from golemp2p_gateway.metrics import UNMATCHED, EdgeMetrics
@@ -40,6 +41,7 @@ from golemp2p_gateway.workers import worker_id
 logger = logging.getLogger(__name__)
 
 CLOSE_INTERNAL_ERROR = 1011
+CLIENT_LEFT = 499  # in metrics only, as nginx has it: nobody is there to be answered, or this node stops
 LARGEST_OVERHEAD_BYTES = 2 * OVERHEAD_BYTES_MAX
 
 
@@ -56,8 +58,12 @@ async def answer(edge: Edge, route: Route, request: Request) -> Response:
         raise
     except RequestEntityTooLarge:  # Quart's body reader passed the largest limit there is
         response = error_response(PayloadTooLarge("the request body is too large"))
+    except trio.Cancelled:
+        edge.metrics.observe(route.method, route.template, CLIENT_LEFT, perf_counter() - started)
+        raise
     except Exception as error:  # noqa: BLE001 - the outermost edge: the table decides, and logs what is not ours
         response = error_response(error)
+    response.headers += edge.primary_headers(request.worker)
     edge.metrics.observe(route.method, route.template, response.status, perf_counter() - started)
     return response
 
@@ -65,8 +71,14 @@ async def answer(edge: Edge, route: Route, request: Request) -> Response:
 class EdgeApp:
     """ASGI 3."""
 
-    def __init__(self, client: Client, settings: GatewaySettings, admin: MeshAdmin | None = None) -> None:
-        self.edge = Edge(client, settings, EdgeMetrics(client.statistics), admin)
+    def __init__(
+        self,
+        client: Client,
+        settings: GatewaySettings,
+        admin: MeshAdmin | None = None,
+        primary: Primary = unknown_primary,
+    ) -> None:
+        self.edge = Edge(client, settings, EdgeMetrics(client.statistics), admin, primary)
         self._hot = Router(route for route in ROUTES if route.hot)
         self._quart = make_quart(self.edge)
         self._callers = Callers(settings)
@@ -100,11 +112,17 @@ class EdgeApp:
 
     async def _serve_hot(self, route: Route, params: dict[str, str], scope: Any, receive: Any, send: Any) -> None:
         request = Request(route.method, params, scope["query_string"], scope["headers"], lambda: AsgiBody(receive))
-        try:
-            response = await answer(self.edge, route, request)
-        except ClientDisconnected:
-            return
-        await _send(response, send)
+        response = None
+        with trio.CancelScope() as serving:
+            departure = scope.get("extensions", {}).get(DEPARTURE)
+            if departure is not None:
+                departure.on = serving.cancel
+            try:
+                response = await answer(self.edge, route, request)
+            except ClientDisconnected:
+                return
+        if response is not None:
+            await _send(response, send)
 
 
 class AsgiBody:
@@ -212,18 +230,20 @@ def _websocket_view(edge: Edge, route: Route) -> Callable[..., Any]:
 
         async def accept() -> None:
             nonlocal accepted
-            await quart_websocket.accept()
+            headers = {name.decode(): value.decode() for name, value in edge.primary_headers(request.worker)}
+            await quart_websocket.accept(headers=headers)
             accepted = True
             nursery.start_soon(_discard)
 
         async with trio.open_nursery() as nursery:
             code, reason = CLOSE_INTERNAL_ERROR, ""
+            request = Request("GET", segments, b"", (), lambda: AsgiBody(None))
             try:
-                params = {name: decode_segment(value) for name, value in segments.items()}
-                worker = worker_id(Request("GET", params, b"", (), lambda: AsgiBody(None)))
-                code, reason = await stream_events(edge, worker, accept, quart_websocket.send)
+                request.params = {name: decode_segment(value) for name, value in segments.items()}
+                code, reason = await stream_events(edge, worker_id(request), accept, quart_websocket.send)
             except Exception as error:
                 response = error_response(error)
+                response.headers += edge.primary_headers(request.worker)
                 if not accepted:
                     edge.metrics.observe(route.method, route.template, response.status, 0.0)
                     return _quart_response(response)

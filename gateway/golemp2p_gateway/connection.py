@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+import socket
+from collections.abc import Callable, Iterable
 from time import time
 from typing import Any, cast
 
@@ -42,6 +43,7 @@ RECEIVE_BYTES = 64 * 1024
 SEND_BYTES = 256 * 1024  # sent under one write deadline
 LINGER_S = 1.0  # after our end of stream: how long we let the client finish sending, lest it lose our answer to a reset
 LINGER_BYTES_MAX = 4 << 20
+DEPARTURE = "golemp2p.departure"
 
 
 class HeadTooLarge(MalformedRequest):
@@ -63,6 +65,20 @@ class EdgeConfig(Config):
         return self._headers[1]
 
 
+class Departure:
+    """Of a client, while its request is served. Who serves it and wants to know puts a callback into ``on``; it is found among the
+    extensions of the ASGI scope, under ``DEPARTURE``."""
+
+    __slots__ = ("on",)
+
+    def __init__(self) -> None:
+        self.on: Callable[[], None] | None = None
+
+    def happened(self) -> None:
+        if self.on is not None:
+            self.on()
+
+
 class _NotYet(TaskGroup):
     """Stands in for the task group while ``HTTPStream`` takes in a request's head, so that no task is started for it."""
 
@@ -76,8 +92,9 @@ _NOT_YET = _NotYet()
 class H1Stream(HTTPStream):
     """A request whose body has arrived whole is served in the task that read it: no spawn, no channel, no switches.
 
-    While the app runs nobody reads, so a client's leaving is noticed when the answer is written. A request that is still
-    arriving when the socket runs dry is handed to a task of its own (``spawn``), as Hypercorn always does.
+    While the app runs nobody reads, so a client's leaving is noticed when the answer is written, or by who looks after long
+    requests (``cancel_left``). A request that is still arriving when the socket runs dry is handed to a task of its own (``spawn``),
+    as Hypercorn always does.
     """
 
     app_put: Any
@@ -89,12 +106,15 @@ class H1Stream(HTTPStream):
         self._over = trio.Event()
         self.is_waiting = True
         """No task serves the request yet; its body is collected."""
+        self.departure = Departure()
 
     async def handle(self, event: StreamEvent) -> None:
         if isinstance(event, StreamClosed):
             self._over.set()
         if not self.is_waiting or self.closed or self._early is None or isinstance(event, Request):
             await super().handle(event)
+            if isinstance(event, Request):
+                self.scope["extensions"][DEPARTURE] = self.departure  # type: ignore[assignment]  # ours alone
         elif isinstance(event, Body):
             self._early.append(bytes(event.data))
         elif isinstance(event, EndBody):
@@ -269,8 +289,22 @@ class Connection(TCPServer):
         self._reading = trio.CancelScope()
         self._head_deadline = trio.current_time() + config.header_timeout
         self._lingering = False
+        self._looked_at: H1Stream | None = None
         self._may_write_at_once = False
         """Once per read, so that an app that only sends still lets others run."""
+
+    def _stream(self) -> H1Stream | None:
+        """The request under way, if it is one of HTTP/1.1."""
+        stream = getattr(getattr(getattr(self, "protocol", None), "protocol", None), "stream", None)
+        return stream if isinstance(stream, H1Stream) else None
+
+    def cancel_if_left(self) -> None:
+        """Give a request up that was under way at the last look already, if its client has closed its end: who waits for long keeps
+        it open. (A client that only says that it will send no more cannot be told from one that is gone.)"""
+        stream = self._stream()
+        if stream is not None and stream is self._looked_at and _has_hung_up(self.stream.socket):
+            stream.departure.happened()
+        self._looked_at = stream
 
     def close_if_idle(self) -> None:
         """At shutdown: a connection without a request has nothing to wait for."""
@@ -312,6 +346,8 @@ class Connection(TCPServer):
                 self._head_deadline = trio.current_time() + self.config.header_timeout
         if self._lingering:
             await self._linger()
+        if (stream := self._stream()) is not None:
+            stream.departure.happened()
         await self.protocol.handle(Closed())
 
     async def _receive(self, deadline: float) -> bytes:
@@ -399,6 +435,23 @@ class Connection(TCPServer):
         size = 0
         while size < LINGER_BYTES_MAX and (data := await self._receive(deadline)):
             size += len(data)
+
+
+def _has_hung_up(connected: trio.socket.SocketType) -> bool:
+    """Whether the next thing to be read is the end. What waits to be read first, such as a next request, hides it."""
+    with socket.fromfd(connected.fileno(), connected.family, connected.type) as peeking:
+        try:
+            return peeking.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+
+def cancel_left(connections: Iterable[Connection]) -> None:
+    """Called again and again."""
+    for connection in connections:
+        connection.cancel_if_left()
 
 
 def close_idle(connections: Iterable[Connection]) -> None:

@@ -7,11 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from golemp2p.client import Client, MeshAdmin
+from golemp2p.model.ids import WorkerId
 from golemp2p_gateway.http import Request, Response
 from golemp2p_gateway.metrics import EdgeMetrics
 from golemp2p_gateway.settings import GatewaySettings
 
 Schema: TypeAlias = dict[str, Any]  # a JSON schema; {"$ref": "#/components/schemas/X"} for named ones
+
+
+PRIMARY = b"x-golemp2p-primary"
+"""Names, in answers about a worker, the address of the node that runs it: a client may go there itself."""
+
+Primary: TypeAlias = Callable[[WorkerId], str | None]
+"""Where the node that runs a worker serves HTTP (``http://host:port``), as far as is known."""
+
+
+def unknown_primary(worker: WorkerId) -> str | None:
+    """Of a node that does not know the others."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +35,12 @@ class Edge:
     settings: GatewaySettings
     metrics: EdgeMetrics
     admin: MeshAdmin | None = None
+    primary: Primary = unknown_primary
+
+    def primary_headers(self, worker: WorkerId | None) -> list[tuple[bytes, bytes]]:
+        """What an answer about ``worker`` says of the node that runs it."""
+        address = None if worker is None else self.primary(worker)
+        return [] if not address else [(PRIMARY, address.encode("ascii", "ignore"))]
 
 
 Handler: TypeAlias = Callable[[Edge, Request], Awaitable[Response]]

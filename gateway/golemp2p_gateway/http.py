@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from golemp2p.errors import MalformedRequest, PayloadTooLarge
+from golemp2p.model.ids import WorkerId
 
 JSON_TYPE = (b"content-type", b"application/json; charset=utf-8")
 QUERY_FIELDS_MAX = 256  # far more filters than anybody writes; keeps parsing linear
@@ -35,7 +36,8 @@ class UnsupportedMediaType(MalformedRequest):
 @dataclass(slots=True)
 class Request:
     """One request. ``headers`` have lower-case names; ``chunks`` may be called once. ``client``: address of who sent it, ``None`` where
-    it has none, as behind a socket file, and on the hot path, which does not look."""
+    it has none, as behind a socket file, and on the hot path, which does not look. ``worker``: whom it is about, set by its handler
+    as soon as that is known."""
 
     method: str
     params: Mapping[str, str]
@@ -43,6 +45,7 @@ class Request:
     headers: Sequence[tuple[bytes, bytes]]
     chunks: Callable[[], Chunks]
     client: str | None = None
+    worker: WorkerId | None = None
     _query: dict[str, list[str]] | None = None
 
     def header(self, name: bytes) -> str | None:

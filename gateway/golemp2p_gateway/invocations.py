@@ -24,6 +24,8 @@ async def _invocation(edge: Edge, request: Request) -> tuple[ComponentId, str | 
     params = body.get("params") if type(body) is dict else None
     if type(params) is not list:
         raise MalformedRequest('the body must be an object with a list "params"')
+    if worker is not None:
+        request.worker = WorkerId(component, worker)
     return component, worker, function, params, key
 
 
@@ -37,11 +39,12 @@ def idempotency_key(key: str | None) -> str | None:
 async def invoke_and_await(edge: Edge, request: Request) -> Response:
     component, worker, function, params, key = await _invocation(edge, request)
     result = await edge.client.invoke(component, worker, function, params, idempotency_key=key)
-    owner = result.worker if worker is None else WorkerId(component, worker)
-    return Response(200, result_bytes(result, owner))
+    if worker is None:
+        request.worker = result.worker
+    return Response(200, result_bytes(result, request.worker))
 
 
 async def invoke(edge: Edge, request: Request) -> Response:
     component, worker, function, params, key = await _invocation(edge, request)
-    await edge.client.enqueue(component, worker, function, params, idempotency_key=key)
+    request.worker = await edge.client.enqueue(component, worker, function, params, idempotency_key=key)
     return json_response({})

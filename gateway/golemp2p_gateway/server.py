@@ -20,10 +20,15 @@ from hypercorn.utils import repr_socket_addr
 
 from golemp2p.client import Client, MeshAdmin
 from golemp2p_gateway.app import EdgeApp
-from golemp2p_gateway.connection import Connection, EdgeConfig, close_idle
+from golemp2p_gateway.connection import Connection, EdgeConfig, cancel_left, close_idle
+from golemp2p_gateway.edge import Primary, unknown_primary
 from golemp2p_gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
+
+LEFT_CHECK_S = 2.0
+"""So often it is looked whether the clients of long requests are still there. A request that one of these looks finds under way, and
+the next one too, is given up when its client has closed its end."""
 
 
 def hypercorn_config(settings: GatewaySettings) -> EdgeConfig:
@@ -48,15 +53,19 @@ async def serve(
     settings: GatewaySettings,
     *,
     admin: MeshAdmin | None = None,
+    primary: Primary = unknown_primary,
     shutdown: trio.Event | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve ``client``, and ``admin`` under ``/v1/mesh``, over HTTP until ``shutdown`` is set (then drain and return) or the task is
     cancelled.
 
+    ``primary``: where the node that runs a worker serves HTTP, for answers about that worker to tell.
+
     Reports the bound addresses (``http://host:port``) through ``task_status``. Raises ``OSError`` when one cannot be bound.
     """
-    await serve_app(EdgeApp(client, settings, admin), settings, shutdown=shutdown, task_status=task_status)
+    app = EdgeApp(client, settings, admin, primary)
+    await serve_app(app, settings, shutdown=shutdown, task_status=task_status)
 
 
 async def serve_app(
@@ -89,6 +98,7 @@ async def serve_app(
         async with trio.open_nursery() as accepting:
             for listener in listeners:
                 accepting.start_soon(_accept_loop, listener, handle, nursery)
+            accepting.start_soon(_look_after, connections)
             task_status.started([f"http://{listener.address}" for listener in listeners])
             await (trio.Event() if shutdown is None else shutdown).wait()
             accepting.cancel_scope.cancel()
@@ -96,6 +106,12 @@ async def serve_app(
         close_idle(connections)
         logger.info("draining", extra={"connections": len(connections)})
         nursery.cancel_scope.deadline = trio.current_time() + settings.drain_timeout_s
+
+
+async def _look_after(connections: set[Connection]) -> None:
+    while True:
+        await trio.sleep(LEFT_CHECK_S)
+        cancel_left(list(connections))
 
 
 async def _accept_loop(listener: LimitedListener, handle: Any, nursery: trio.Nursery) -> None:

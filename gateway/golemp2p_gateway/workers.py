@@ -18,7 +18,8 @@ U64_MAX = (1 << 64) - 1
 
 
 def worker_id(request: Request) -> WorkerId:
-    return WorkerId(component_id(request), request.params["worker_name"])
+    request.worker = worker = WorkerId(component_id(request), request.params["worker_name"])
+    return worker
 
 
 async def _json_object(edge: Edge, request: Request) -> dict[str, Any]:
@@ -69,7 +70,8 @@ async def create_worker(edge: Edge, request: Request) -> Response:
     if not isinstance(args, list) or not all(isinstance(arg, str) and "\0" not in arg for arg in args):
         raise MalformedRequest("args: expected a list of texts")
     env = environment(body.get("env", {}), "env")
-    created = await edge.client.create_worker(WorkerId(component, name), args=args, env=env)
+    request.worker = worker = WorkerId(component, name)
+    created = await edge.client.create_worker(worker, args=args, env=env)
     return json_response({"workerId": worker_id_json(created.worker), "componentVersion": created.component_version})
 
 

@@ -1,6 +1,8 @@
 """Going on alone by an operator's order, when a majority of a group's disks is lost.
 
 The survivor is primary of the next term at once, by the order instead of votes, as the only voter, under a new name of the history.
+Other replicas of the old history listen to nothing of the new one. One that is shown the order, and holds no more than the survivor
+did, gives up what it has; then it can be taken in again.
 """
 
 from __future__ import annotations
@@ -26,3 +28,18 @@ def recover_by_force(state: ReplicaState, order: Branch, now_ns: int) -> None:
     state.leading = Leading(state)
     state.leading.open_term(order, now_ns)
     state.notice("forced-recovery", branch=order.branch, missing_after=order.last_position)
+
+
+def give_way(state: ReplicaState, order: Branch) -> None:
+    """To the survivor that ``order`` names: the data goes, the record stays (S9). Raises ``InvalidState`` when the order is none for
+    this replica, before anything is changed. An order of long ago is none: whoever is on its branch, or a later one, holds more."""
+    log = state.log
+    if not state.notary.is_branch_signed(order):
+        raise InvalidState("the order is not signed by the operator of this mesh")
+    if log.is_blank or order.branch == log.branch or order.survivor == state.me:
+        raise InvalidState("the order is not about this replica")
+    if log.last_position > order.last_position:
+        raise InvalidState("this replica holds more than the survivor did: only its own operator may give that up")
+    state.step_down("overruled")
+    state.notice("overruled", branch=order.branch, had=log.last_position)
+    state.persist(is_forgotten=True)

@@ -80,7 +80,8 @@ class Leading:
         return position
 
     def _track(self) -> None:
-        """Follow the members of the newest configuration; and those whom it removes, until they know that it is committed."""
+        """Follow the members of the newest configuration; and those whom it removes, until they know that it is committed. Not those
+        under this node's own key: itself, and a store that it lost."""
         state = self._state
         log = state.log
         members = log.configuration.members
@@ -89,11 +90,10 @@ class Leading:
         untold = [member for member, progress in self.progress.items() if self._is_untold(progress)]
         members = tuple(dict.fromkeys((*members, *untold[-UNTOLD_MAX:])))
         delay_ns = state.limits.retry_ns
-        myself = state.known_as(log.configuration, state.me)
         self.progress = {
             member: self.progress.get(member) or Progress(log.last_position + 1, delay_ns, wants_base=True)
             for member in members
-            if member != myself
+            if member.public_key != state.me.public_key
         }
 
     def _meet(self, configuration: Configuration, before: Configuration) -> None:

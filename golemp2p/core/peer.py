@@ -132,9 +132,17 @@ class Peer:
         self._changed[self.own] = None
         return self._done(now_ns)
 
-    def step_aside(self, now_ns: int) -> list[Effect]:
-        """Hand over every shard that this node serves to a live voter of it, while it stays a member: its process is about to end."""
-        self.shards.step_aside(now_ns)
+    def meet(self, peers: Sequence[bytes], now_ns: int) -> list[Effect]:
+        """These public keys may be members, of whom this node learned elsewhere: strangers among them are asked to let it in."""
+        strangers = [peer for peer in peers if not self.membership.is_alive(peer)]
+        if strangers:
+            self._node_level(self.membership.join(strangers, now_ns), now_ns)
+        return self._done(now_ns)
+
+    def step_aside(self, shards: Iterable[int], now_ns: int) -> list[Effect]:
+        """Hand over each of ``shards`` that this node serves to a live voter of it, while it stays a member: its process is about to
+        end."""
+        self.shards.step_aside(shards, now_ns)
         return self._done(now_ns)
 
     def remove(self, removal: Removal, now_ns: int) -> list[Effect]:
@@ -145,6 +153,11 @@ class Peer:
     def recover_by_force(self, shard: int, order: Branch, now_ns: int) -> list[Effect]:
         """The operator has this node's replica go on alone. Raises ``InvalidState`` (``Replica.recover_by_force``)."""
         self.shards.recover_by_force(shard, order, now_ns)
+        return self._done(now_ns)
+
+    def give_way(self, shard: int, order: Branch, now_ns: int) -> list[Effect]:
+        """The operator has another node's replica go on alone. Raises ``InvalidState`` (``Replica.give_way``)."""
+        self.shards.give_way(shard, order, now_ns)
         return self._done(now_ns)
 
     # -- what happens to this node

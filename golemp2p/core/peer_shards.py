@@ -10,10 +10,11 @@ Costs nothing for replicas that nothing happens to: timers of replicas stand in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from golemp2p.core.dice import Dice
+from golemp2p.core.dues import Dues
 from golemp2p.core.effects import Effect, Persist, Send
 from golemp2p.core.notary import Notary
 from golemp2p.core.peer_effects import PeerProfile
@@ -61,7 +62,7 @@ class PeerShards:
         self._voters: dict[int, tuple[bytes, ...]] = {}  # of each of them
         self._of_peer: dict[bytes, dict[int, None]] = {}
         self._suspected: dict[bytes, None] = {}
-        self._dues: dict[int, int] = {}
+        self._dues = Dues()
         self._touched: dict[int, None] = {}
         self._views: dict[int, ShardView] = {}
         self._has_led: dict[int, None] = {}  # shards of which a primary was heard since the start
@@ -141,12 +142,17 @@ class PeerShards:
 
     def _forget(self, shard: int, now_ns: int) -> None:
         """Its group has removed this node."""
+        self._drop(shard, self._replicas[shard].forget(), now_ns)
+
+    def _drop(self, shard: int, effects: Sequence[Effect], now_ns: int) -> None:
+        """After the replica's last ``effects``, only its record is left."""
         replica = self._replicas[shard]
-        self._drive(shard, replica.forget(), now_ns)
+        self._drive(shard, effects, now_ns)
         self._records[shard] = replica.record
         self._index(shard, BLANK)
         del self._replicas[shard], self._configurations[shard], self._voters[shard]
-        for table in (self._dues, self._touched, self._has_led, self._doubted_ns):
+        self._dues.put(shard, None)
+        for table in (self._touched, self._has_led, self._doubted_ns):
             table.pop(shard, None)
         self._succession.led(shard)
         self._lose_view(shard)
@@ -261,9 +267,9 @@ class PeerShards:
             with suppress(InvalidState):  # as above
                 self._drive(shard, replica.hand_over(successor, now_ns), now_ns)
 
-    def step_aside(self, now_ns: int) -> None:
+    def step_aside(self, shards: Iterable[int], now_ns: int) -> None:
         """Each shard goes to who would succeed this node, if it died."""
-        for shard in [shard for shard, replica in self._replicas.items() if replica.is_serving]:
+        for shard in [shard for shard in shards if self.is_serving(shard)]:
             successor = next((key for key in self._willing(shard) if key != self.me.public_key), None)
             if successor is not None:
                 self.hand_over(shard, successor, now_ns)
@@ -275,19 +281,26 @@ class PeerShards:
             raise InvalidState(f"this node holds no replica of shard {shard}")
         self._drive(shard, replica.recover_by_force(order, now_ns), now_ns)
 
+    def give_way(self, shard: int, order: Branch, now_ns: int) -> None:
+        """To another node's replica, which the operator has had go on alone. Raises ``InvalidState``."""
+        replica = self._replicas.get(shard)
+        if replica is None:
+            raise InvalidState(f"this node holds no replica of shard {shard}")
+        self._drop(shard, replica.give_way(order), now_ns)
+
     # -- time
 
     def next_due_ns(self) -> int | None:
         due_ns = self._succession.next_due_ns()
-        for other_ns in self._dues.values():
-            if due_ns is None or other_ns < due_ns:
-                due_ns = other_ns
+        soonest_ns = self._dues.soonest_ns()
+        if soonest_ns is not None and (due_ns is None or soonest_ns < due_ns):
+            due_ns = soonest_ns
         if self._strangers_ns is not None and (due_ns is None or self._strangers_ns < due_ns):
             due_ns = self._strangers_ns
         return due_ns
 
     def on_time(self, now_ns: int) -> None:
-        for shard in [shard for shard, due_ns in self._dues.items() if due_ns <= now_ns]:
+        for shard in self._dues.until(now_ns):
             self._drive(shard, self._replicas[shard].on_time(now_ns), now_ns)
         for shard in self._succession.due(now_ns):
             self._succeed(shard, now_ns)
@@ -411,11 +424,7 @@ class PeerShards:
     def _drive(self, shard: int, effects: Sequence[Effect], now_ns: int) -> None:
         self._touched[shard] = None
         replica = self._replicas[shard]
-        due_ns = replica.next_due_ns()
-        if due_ns is None:
-            self._dues.pop(shard, None)
-        else:
-            self._dues[shard] = due_ns
+        self._dues.put(shard, replica.next_due_ns())
         for effect in effects:
             if effect.__class__ is Persist:
                 self._token += 1

@@ -26,7 +26,7 @@ from golemp2p.core.effects import Effect
 from golemp2p.core.entry_check import intact
 from golemp2p.core.evidence import is_primary
 from golemp2p.core.following import Following
-from golemp2p.core.forced_recovery import recover_by_force
+from golemp2p.core.forced_recovery import give_way, recover_by_force
 from golemp2p.core.leading import Leading
 from golemp2p.core.notary import Notary
 from golemp2p.core.replica_durable import ReplicaDurable
@@ -276,6 +276,12 @@ class Replica:
         """Go on alone from what this replica has, by an operator's ``order``, under a new branch name; the other replicas of the old
         history are not listened to any more. Raises ``InvalidState`` when the order does not fit this replica."""
         recover_by_force(self._state, order, now_ns)
+        return self._taken()
+
+    def give_way(self, order: Branch) -> list[Effect]:
+        """To the survivor of a forced recovery: this replica is one of the old history. Its data goes, its record stays; nothing else
+        may be called afterwards. Raises ``InvalidState`` when the order does not fit."""
+        give_way(self._state, order)
         return self._taken()
 
     # -- questions

@@ -90,10 +90,11 @@ class Voting:
             self._count(campaign, self._self(), state.notary.cast_vote(state.term, state.me.public_key), now_ns)
 
     def _unheard(self, campaign: Campaign) -> list[Member]:
-        myself = self._self()
+        """Electors whose answer is open. Another store under this node's own key is one that it lost: nobody is there to answer."""
+        own_key = self._state.me.public_key
         electors = campaign.request.configuration.electors
         refused = [m for m, refusal in campaign.refused.items() if refusal is not Refusal.PRIMARY_ALIVE]  # that one may change
-        return [m for m in electors if m != myself and m not in campaign.votes and m not in refused]
+        return [m for m in electors if m.public_key != own_key and m not in campaign.votes and m not in refused]
 
     def _request(self, campaign: Campaign) -> None:
         for member in self._unheard(campaign):

@@ -154,7 +154,7 @@ class ComponentLogs:
 
     async def _read(self, component: ComponentId, shard: int) -> _Log | None:
         life = self._lives[shard]
-        await self._shards.level(shard)
+        await self._shards.level(shard)  # what is read is committed, and what is committed is read
         try:
             head = await self._storage.head(Key.of(COMPONENT, str(component)))
             if head is None:

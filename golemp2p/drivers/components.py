@@ -216,6 +216,11 @@ class Components:
         known = self._known.get(component)
         return known[version] if known is not None and 0 <= version < len(known) else None
 
+    async def require(self, component: ComponentId) -> None:
+        """Raises ``ComponentNotFound``, and as ``versions``; asks nobody about what is known, since components are never removed."""
+        if not self._known.get(component):
+            await self.versions(component)
+
     async def version(self, component: ComponentId, version: int | None) -> ComponentInfo:
         """``None``: the newest. Raises ``ComponentNotFound``, and as ``versions``."""
         info = None if version is None else self.known_version(component, version)

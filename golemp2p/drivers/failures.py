@@ -20,18 +20,10 @@ _BY_CODE: dict[str, type[errors.Golemp2pError]] = {
 }
 
 
-class RecordedFailure(errors.WorkerFailure):
-    """A failure read back from the log whose class takes more than a message. ``code`` is the original's."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code  # type: ignore[misc]  # an instance's own code, on purpose
-
-
 def failure_from(outcome: Refused) -> errors.Golemp2pError:
     """The error to raise for a recorded failure: same code, same text."""
     kind = _BY_CODE.get(outcome.code)
-    return kind(outcome.message) if kind is not None else RecordedFailure(outcome.code, outcome.message)
+    return kind(outcome.message) if kind is not None else errors.RecordedFailure(outcome.code, outcome.message)
 
 
 def refusal_of(outcome: Outcome) -> errors.Golemp2pError:

@@ -27,8 +27,8 @@ from golemp2p.drivers.mesh_state import MeshState
 from golemp2p.drivers.node_facts import NodeDirectory
 from golemp2p.errors import InvalidState
 from golemp2p.model.membership import Member, Status
-from golemp2p.model.node_status import Wanted
-from golemp2p.ports import RandomBytes, Storage
+from golemp2p.model.node_status import NodeLoad, Wanted
+from golemp2p.ports import Asked, Mesh, RandomBytes, Storage
 from golemp2p.wire.identity import Signer
 from golemp2p.wire.invite import CONTACTS_MAX, Contact, Invite, encode_invite, is_address
 from golemp2p.wire.messages_membership import sign_removal
@@ -60,6 +60,7 @@ class MeshDesk:
     def __init__(
         self,
         driver: Drives,
+        mesh: Mesh,
         state: MeshState,
         directory: NodeDirectory,
         storage: Storage,
@@ -77,7 +78,7 @@ class MeshDesk:
         self._storage = storage
         self._operator_key = operator
         self._drained, self._expelled, self._stop = drained, expelled, stop
-        self._recovering = Recovering(driver, state, directory, random_bytes)
+        self._recovering = Recovering(driver, mesh, state, directory, random_bytes)
 
     async def run(self) -> None:
         """Go on leaving, if this node was at it when it stopped; and see to its end, whenever that is."""
@@ -109,7 +110,7 @@ class MeshDesk:
             node=node_name(peer.own),
             public_key=peer.own,
             mesh=self._state.public_name,
-            state=self._state_text(),
+            state=self._state_text(load),
             is_founder=self._state.is_founder,
             keeps_operator_key=self._operator() is not None,
             version=facts.version if facts else "",
@@ -129,19 +130,20 @@ class MeshDesk:
             shards_leading=load.leading,
         )
 
-    def _state_text(self) -> str:
+    def _state_text(self, load: NodeLoad) -> str:
         membership = self._peer.membership
+        leads_all = load.voting == load.leading > 0
         if self._expelled.is_set():
             return "removed"
         if membership.is_over:
             return "left"
         if membership.record.weight == 0:
             return "leaving"
-        if membership.is_joining and not self._peer.shards.held():
+        if membership.members.present_count == 1 and (leads_all or not membership.is_joining):
+            return "alone"
+        if membership.is_joining and not load.held:
             return "joining"
-        if membership.is_joining or membership.is_lonely:
-            return "lonely"
-        return "member" if membership.members.present_count > 1 else "alone"
+        return "lonely" if membership.is_joining or membership.is_lonely else "member"
 
     async def peers(self) -> list[PeerInfo]:
         peer = self._peer
@@ -244,6 +246,11 @@ class MeshDesk:
         if key == self._peer.own:
             raise InvalidState("this is the node you are asking; `golemp2p mesh leave` hands over what it holds, and stops it")
         if member is not None and member.is_present and not even_alive:
+            if self._peer.membership.is_lonely:
+                raise InvalidState(
+                    f"this node hears nobody, so it cannot tell whether {short_name(key)} is dead; if you know that it is,"
+                    " insist with --even-alive"
+                )
             raise InvalidState(
                 f"{short_name(key)} is {member.status.name.lower()}: have it leave (`golemp2p mesh leave` there), which loses"
                 " nothing; or insist with --even-alive"
@@ -258,6 +265,10 @@ class MeshDesk:
 
     async def recover(self, shards: Sequence[int] | None = None) -> Recovery:
         return await self._recovering.recover(self._ordering(), shards)
+
+    async def serve_overruled(self, asked: Asked) -> bytes:
+        """A call of kind ``OVERRULED``."""
+        return await self._recovering.serve(asked)
 
     def _ordering(self) -> Signer:
         """The operator's key. Raises ``InvalidState`` when it is not kept here."""

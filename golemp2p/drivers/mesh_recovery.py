@@ -4,6 +4,7 @@
     a voter that could come back       refused until the operator has forgotten it: two histories would be served
     another replica holds more         refused here: there it loses less
     else                               Branch, signed ──> this replica is the only voter, and the planner gives it new company
+                                       shown to who holds the old history (restored backups, damaged replicas): it gives way
 
 What may be lost stands in the order, and so in the shard's log for ever.
 """
@@ -21,14 +22,19 @@ from golemp2p.core.replica import Replica
 from golemp2p.drivers.mesh_names import node_name, short_name
 from golemp2p.drivers.mesh_state import MeshState
 from golemp2p.drivers.node_facts import NodeDirectory, Told
-from golemp2p.errors import InvalidState, ShardNotFound
+from golemp2p.errors import DataDamaged, FrameMalformed, Golemp2pError, InvalidState, ShardNotFound
 from golemp2p.model.node_status import ReplicaReport, Wanted
 from golemp2p.model.replication import BRANCH_BYTES, Branch, Member
-from golemp2p.ports import RandomBytes
+from golemp2p.ports import Asked, Mesh, RandomBytes
+from golemp2p.wire.call_kinds import OVERRULED
 from golemp2p.wire.identity import Signer
 from golemp2p.wire.notary import sign_branch
+from golemp2p.wire.orders import ORDERS_MAX, decode_orders, encode_orders
 
 logger = logging.getLogger(__name__)
+
+SHOW_S = 10.0
+"""A node that holds many shards of the old history writes to its disk for each."""
 
 Reports = Mapping[bytes, Mapping[int, ReplicaReport]]
 """By node that answered, by shard."""
@@ -44,8 +50,12 @@ class Drives(Protocol):
 
 
 class Recovering:
-    def __init__(self, driver: Drives, state: MeshState, directory: NodeDirectory, random_bytes: RandomBytes) -> None:
-        self._driver = driver
+    """``mesh``: through which other nodes are shown the orders."""
+
+    def __init__(
+        self, driver: Drives, mesh: Mesh, state: MeshState, directory: NodeDirectory, random_bytes: RandomBytes
+    ) -> None:
+        self._driver, self._mesh = driver, mesh
         self._peer = driver.peer
         self._state = state
         self._directory = directory
@@ -62,6 +72,7 @@ class Recovering:
         told = await self._directory.ask_all(self._peer.membership.members.others(), Wanted.HELD)
         reports = {key: _by_shard(one) for key, one in told.items()}
         recovered, refused = [], []
+        orders: dict[int, Branch] = {}
         for shard in sorted(held) if shards is None else dict.fromkeys(shards):
             replica = held.get(shard)
             if replica is None:  # given away while others were asked
@@ -72,10 +83,38 @@ class Recovering:
                 continue
             reason = self._why_not(shard, replica, reports)
             if reason is None:
-                recovered.append(self._order(shard, replica, operator))
+                one, orders[shard] = self._order(shard, replica, operator)
+                recovered.append(one)
             else:
                 refused.append((shard, reason))
+        await self._show(orders, reports)
         return Recovery(tuple(recovered), tuple(refused))
+
+    async def serve(self, asked: Asked) -> bytes:
+        """A call of kind ``OVERRULED``: what this node holds of those old histories gives way. Raises ``FrameMalformed``."""
+        try:
+            orders = decode_orders(asked.payload)
+        except DataDamaged as error:
+            raise FrameMalformed(str(error)) from None
+        for shard, order in orders:
+            try:
+                self._driver.carry_out(self._peer.give_way(shard, order, self._driver.now_ns()))
+            except InvalidState as error:
+                logger.info("overruling_refused", extra={"shard": shard, "reason": str(error)})
+            else:
+                logger.warning("replica_overruled", extra={"shard": shard, "by": node_name(order.survivor.public_key)})
+        return b""
+
+    async def _show(self, orders: Mapping[int, Branch], reports: Reports) -> None:
+        """Who is there with the old history listens to nothing of the new one until it has seen the order."""
+        for key, held in reports.items():
+            shown = [(shard, order) for shard, order in orders.items() if shard in held]
+            for start in range(0, len(shown), ORDERS_MAX):
+                try:
+                    payload = encode_orders(shown[start : start + ORDERS_MAX])
+                    await self._mesh.request(key, OVERRULED, payload, deadline_s=SHOW_S)
+                except Golemp2pError as error:
+                    logger.warning("order_not_shown", extra={"peer": node_name(key), "error": str(error)})
 
     def _has_majority(self, shard: int, replica: Replica, reports: Reports, *, silent_too: bool) -> bool:
         """``silent_too``: counting who is held present and did not answer: it may be able."""
@@ -127,7 +166,7 @@ class Recovering:
         member = members.get(key)
         return members.removal(key) is None and (member is None or not member.is_present) and key != self._peer.own
 
-    def _order(self, shard: int, replica: Replica, operator: Signer) -> RecoveredShard:
+    def _order(self, shard: int, replica: Replica, operator: Signer) -> tuple[RecoveredShard, Branch]:
         log = replica.log
         was_damaged = replica.is_damaged
         lost = tuple(map(node_name, self._lost(replica)))
@@ -144,9 +183,10 @@ class Recovering:
         self._driver.carry_out(self._peer.recover_by_force(shard, order, self._driver.now_ns()))
         logger.warning(
             "shard_recovered_by_force",
-            extra={"shard": shard, "branch": order.branch.hex(), "missing_after": order.last_position, "lost": lost},
+            extra={"shard": shard, "branch": order.branch.hex(), "missing_after": order.last_position, "lost": " ".join(lost)},
         )
-        return RecoveredShard(shard, order.branch.hex(), order.uncertain_from, order.last_position, lost, was_damaged)
+        told = RecoveredShard(shard, order.branch.hex(), order.uncertain_from, order.last_position, lost, was_damaged)
+        return told, order
 
 
 def _names(keys: Iterable[bytes]) -> str:

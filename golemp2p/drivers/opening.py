@@ -23,6 +23,7 @@ from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components
 from golemp2p.drivers.describing import described
 from golemp2p.drivers.mesh_admin import MeshDesk
+from golemp2p.drivers.mesh_client import MeshClient, Routed, routed
 from golemp2p.drivers.mesh_reports import load_of, reports_of
 from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
 from golemp2p.drivers.node_facts import NodeDirectory
@@ -40,6 +41,7 @@ from golemp2p.model.membership import NodeRecord
 from golemp2p.model.node_status import NodeFacts
 from golemp2p.ports import Clock, Guests, RandomBytes, Storage
 from golemp2p.wire import call_kinds
+from golemp2p.wire.component_info import is_question
 from golemp2p.wire.identity import Signer, SigningKey
 from golemp2p.wire.notary import ShardNotary
 
@@ -72,14 +74,22 @@ class World:
 
 @dataclass(slots=True)
 class Service:
-    """A node that runs. ``http``: where others reach its HTTP, told once that is known. ``ended``: it has left the mesh, or was removed
-    from it: its process should end."""
+    """A node that runs. ``client``: of the whole mesh; ``local``: of what this node leads, and what drains it. ``http``: where others
+    reach its HTTP, told once that is known. ``ended``: it has left the mesh, or was removed from it: its process should end."""
 
-    client: LocalClient
+    client: MeshClient
+    local: LocalClient
     admin: MeshDesk
     peers: PeerDriver
+    mesh_id: bytes
     http: str = ""
     ended: trio.Event = field(default_factory=trio.Event)
+    reason: str = ""
+    """Why it ended: ``left`` or ``removed``."""
+
+    def end(self, reason: str) -> None:
+        self.reason = reason
+        self.ended.set()
 
 
 @asynccontextmanager
@@ -149,6 +159,19 @@ async def open_service(
             timers=timers,
             version=version,
         )
+        routing = routed(
+            client,
+            peers,
+            storage,
+            blobs,
+            spawn=spawn,
+            random_bytes=world.random_bytes,
+            component_id=components.id_of,
+            mesh_id=mesh.genesis.mesh_id,
+            http=lambda: service.http,
+        )
+        workers.other_promises = routing.client.promises
+        peers.asks.serve = partial(_serve_forward, components, routing)
         started_ns = world.clock.wall_ns()
         directory = NodeDirectory(
             peers,
@@ -159,16 +182,18 @@ async def open_service(
             spawn=spawn,
         )
         admin = MeshDesk(
-            peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
-            expelled=peers.expelled, stop=lambda reason: service.ended.set(),
+            peers, peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
+            expelled=peers.expelled, stop=lambda reason: service.end(reason),  # noqa: PLW0108 - made below
         )  # fmt: skip
-        service = Service(client, admin, peers)
+        service = Service(routing.client, client, admin, peers, mesh.genesis.mesh_id)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
         network = Network(identity, peers, streams=world.streams, dice=_dice(world))
         calls = {
+            **routing.calls,
             call_kinds.STATUS: directory.serve,
             call_kinds.BLOB: blobs.serve_blob,
             call_kinds.BLOB_OFFER: blobs.serve_offer,
+            call_kinds.OVERRULED: admin.serve_overruled,
         }
         peers.attach(network, shards, calls)
         bound = await nursery.start(network.run, mesh_settings.listen)
@@ -214,6 +239,12 @@ async def _peer(world: World, mesh: MeshState, signer: SigningKey, settings: Mes
         dice=_dice(world),
         profile=world.profile,
     )
+
+
+async def _serve_forward(components: Components, routing: Routed, shard: int, key: str, payload: bytes) -> bytes:
+    if is_question(payload):
+        return await components.answer(shard, payload)
+    return await routing.serve_forward(shard, key, payload)
 
 
 def _incarnation_of(peer: Peer, public_key: bytes) -> int | None:

@@ -56,9 +56,13 @@ class Payload(NamedTuple):
 
 
 class Appending(Protocol):
-    """Who makes segments of a log durable: ``drivers.shards.Shards``."""
+    """What logs need of ``drivers.shards.Shards``, which says what the methods promise."""
 
     shards_count: int
+
+    async def level(self, shard: int) -> None:
+        """Returns when all that was appended to ``shard`` so far is committed, and in storage."""
+        ...
 
     def append(
         self,
@@ -68,8 +72,6 @@ class Appending(Protocol):
         head: LogHead,
         done: Callable[[Exception | None], None],
     ) -> bytes: ...
-
-    async def level(self, shard: int) -> None: ...
 
 
 _PAYLOAD_FIELDS: dict[type, str] = {
@@ -322,6 +324,11 @@ def _named(head: LogHead) -> Iterator[None]:
         yield
     except DataDamaged as error:
         raise DataDamaged(f"{head.kind} {head.identity}", error.reason) from error
+
+
+def payload_field(entry: e.Entry) -> str | None:
+    """The field of ``entry`` that holds its payload, if it has one: bytes, or a ``BlobRef`` to a blob."""
+    return _PAYLOAD_FIELDS.get(type(entry))
 
 
 async def inline_payload(blobs: Blobs, shard: int, entry: e.Entry) -> e.Entry:

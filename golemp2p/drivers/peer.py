@@ -102,7 +102,6 @@ class PeerDriver:
         self._starting: dict[int, int] = {}
         self._removals = Removals(storage)
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
-        self._token = trio.lowlevel.current_trio_token()
         self._nap = trio.CancelScope()
         self._has_started = False
         self._alone: set[int] = set()  # shards of which this node is the only voter, and which it does not serve yet
@@ -146,17 +145,17 @@ class PeerDriver:
         task_status.started()
         await self._keep_time()
 
-    async def step_aside(self, timeout_s: float) -> None:
-        """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone.
-        Returns after ``timeout_s`` at the latest."""
+    async def step_aside(self, timeout_s: float, is_busy: Callable[[int], bool] = lambda _shard: False) -> None:
+        """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone;
+        busy ones when they are not. Returns after ``timeout_s`` at the latest."""
         with trio.move_on_after(timeout_s):
-            while self._has_successors():
-                self.carry_out(self.peer.step_aside(self.now_ns()))
+            while leaving := self._with_successors():
+                self.carry_out(self.peer.step_aside([shard for shard in leaving if not is_busy(shard)], self.now_ns()))
                 await trio.sleep(STEP_ASIDE_TICK_S)
 
-    def _has_successors(self) -> bool:
+    def _with_successors(self) -> list[int]:
         shards = self.peer.shards
-        return any(not shards.is_suspected(other) for shard in self._ready for other in shards.others(shard))
+        return [shard for shard in self._ready if any(not shards.is_suspected(other) for other in shards.others(shard))]
 
     async def _keep_time(self) -> None:
         while True:
@@ -181,6 +180,15 @@ class PeerDriver:
     def _running(self) -> Network:
         assert self._network is not None, "attach comes first"
         return self._network
+
+    def found(self, peer: bytes, addresses: Sequence[str]) -> None:
+        """A node of this mesh may be at ``addresses``: worth a try if it is not known, or not there."""
+        if not self._has_started or peer == self.own or self.peer.membership.is_alive(peer):
+            return
+        member = self.peer.membership.members.get(peer)
+        known = () if member is None else member.record.addresses
+        self._running().learn(peer, tuple(dict.fromkeys((*known, *addresses))))
+        self.carry_out(self.peer.meet((peer,), self.now_ns()))
 
     # -- ports.Mesh
 
@@ -275,7 +283,6 @@ class PeerDriver:
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         """Writes and messages first: what the others lead to, as calls of the core, must come after them."""
-        self._token.run_sync_soon(self._hurry, idempotent=True)
         others = []
         for effect in effects:
             kind = effect.__class__
@@ -289,9 +296,10 @@ class PeerDriver:
                 others.append(effect)
         for effect in others:
             self._handle(effect)
+        self._hurry()
 
     def _hurry(self) -> None:
-        """Wake up in time for what is due next: looked at once for all that happens in one turn of the loop."""
+        """Wake up in time for what is due next."""
         due_ns = self.peer.next_due_ns()
         if due_ns is not None and due_ns / 1e9 < self._nap.deadline:
             self._nap.deadline = due_ns / 1e9

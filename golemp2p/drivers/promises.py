@@ -5,12 +5,13 @@ They are entries of the worker's own log (``PromiseCreated``, ``PromiseCompleted
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from golemp2p.errors import PromiseNotFound
 from golemp2p.model import entries as e
+from golemp2p.model.ids import WorkerId
 from golemp2p.ports import Suspended
 
 if TYPE_CHECKING:
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.2
 """How long a wait for a promise keeps the instance: long enough for an answer that is on its way."""
+
+
+class OtherPromises(Protocol):
+    """Promises of any worker, wherever it is. All raise ``WorkerNotFound``, ``PromiseNotFound``, ``WorldError``."""
+
+    async def poll(self, worker: WorkerId, oplog_index: int) -> bytes | None: ...
+
+    async def wait(self, worker: WorkerId, oplog_index: int) -> bytes: ...
+
+    async def complete(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool: ...
+
+    async def delete(self, worker: WorkerId, oplog_index: int) -> None: ...
 
 
 class Promises:
@@ -41,14 +54,14 @@ class Promises:
         payload = worker.state.promises[index]
         return await worker.node.blob(worker.id, payload) if isinstance(payload, e.BlobRef) else payload
 
-    async def poll(self, index: int, asking: Worker) -> bytes | None:
+    async def poll(self, index: int, asking: Worker | None) -> bytes | None:
         """As ``value``; another worker gets a value only once it is durable (S6)."""
         value = await self.value(index)
         if value is not None and asking is not self._worker:
             await self._worker.writer.commit()
         return value
 
-    async def wait(self, index: int, waiting: Worker) -> bytes | None:
+    async def wait(self, index: int, waiting: Worker | None) -> bytes | None:
         """The value of a promise; one's own is waited for unloaded, after a short grace. ``None`` when the worker's object is
         gone: ask the one that comes after it, if any."""
         worker = self._worker

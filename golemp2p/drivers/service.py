@@ -215,7 +215,7 @@ class LocalClient:
         return metadata_of(worker, found.state)
 
     async def worker(self, worker: WorkerId) -> WorkerMetadata:
-        await self._components.latest(worker.component)
+        await self._components.require(worker.component)
         found = self._workers.in_memory(worker)
         if found is not None:
             return metadata_of(worker, found.state)
@@ -228,7 +228,7 @@ class LocalClient:
     async def workers(
         self, component: ComponentId, *, filter: WorkerFilter | None = None, cursor: str | None = None, count: int = 50
     ) -> WorkersPage:
-        await self._components.latest(component)
+        await self._components.require(component)
         prefix = f"{component}/"
         after = prefix + cursor if cursor else ""
         most, shards = min(max(count, 1), PAGE_MAX), self._shards.ready_shards()
@@ -244,7 +244,7 @@ class LocalClient:
         return WorkersPage(tuple(found), worker_of(heads[-1]).name if full else None)
 
     async def delete_worker(self, worker: WorkerId) -> None:
-        await self._components.latest(worker.component)
+        await self._components.require(worker.component)
         await self._workers.delete(worker)
 
     async def interrupt_worker(self, worker: WorkerId, *, recover_immediately: bool = False) -> None:
@@ -261,6 +261,19 @@ class LocalClient:
 
     async def complete_promise(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool:
         return await (await self._workers.find(worker)).promises.complete(oplog_index, data)
+
+    async def promise(self, worker: WorkerId, oplog_index: int) -> bytes | None:
+        """Of any worker here; durable. ``None`` while it has no value. Raises ``PromiseNotFound``."""
+        return await (await self._workers.find(worker)).promises.poll(oplog_index, None)
+
+    async def awaited_promise(self, worker: WorkerId, oplog_index: int) -> bytes:
+        """The same, waited for."""
+        while (value := await (await self._workers.find(worker)).promises.wait(oplog_index, None)) is None:
+            pass  # its object is gone; there may be another
+        return value
+
+    async def delete_promise(self, worker: WorkerId, oplog_index: int) -> None:
+        await (await self._workers.find(worker)).promises.delete(oplog_index)
 
     async def oplog(self, worker: WorkerId, *, first: int = 1, count: int = 100) -> OplogPage:
         found = self._workers.in_memory(worker)
@@ -304,9 +317,11 @@ class LocalClient:
         }
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new invocations; wait for those under way, at most ``timeout_s``; make everything durable; send listeners home."""
+        """Refuse new invocations; hand over what others can lead, wait for what is under way, at most ``timeout_s``; make everything
+        durable; send listeners home."""
         self._draining = True
         with trio.move_on_after(timeout_s):
+            await self.peers.step_aside(timeout_s, self._workers.is_shard_busy)
             await self._workers.drain()
         await self._workers.flush()
         for worker in self._workers.loaded_workers():

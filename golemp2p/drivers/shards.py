@@ -172,6 +172,9 @@ class Shards:
         """Once for each ``work_began``."""
         self._work.ended(shard)
 
+    def is_busy(self, shard: int) -> bool:
+        return self._work.is_running(shard)
+
     # -- what the peer tells (drivers.peer.ShardTenants)
 
     def started(self, shard: int, term: int) -> None:

@@ -41,6 +41,9 @@ class Work:
                 self._is_sweeping = True
                 self._spawn(self._sweep)
 
+    def is_running(self, shard: int) -> bool:
+        return bool(self._running.get(shard))
+
     def dropped(self, shard: int) -> None:
         """This node does not serve the shard any more; the core knows."""
         self._running.pop(shard, None)

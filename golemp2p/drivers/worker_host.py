@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from golemp2p.drivers.journal import WorkerJournal
+from golemp2p.drivers.promises import OtherPromises
 from golemp2p.errors import DataDamaged, GuestTrapped, WorldError
 from golemp2p.model import entries as e
 from golemp2p.model.ids import WorkerId
@@ -15,6 +17,8 @@ from golemp2p.ports import GuestLimits, RandomBytes
 
 if TYPE_CHECKING:
     from golemp2p.drivers.worker import Worker
+
+T = TypeVar("T")
 
 
 class ExecutionHost:
@@ -95,7 +99,8 @@ class ExecutionHost:
 
 
 class WorkerPromises:
-    """Promises live in the log of the worker that created them; other workers' promises are reached through the node."""
+    """Promises live in the log of the worker that created them; other workers' promises are reached through the node, wherever in the
+    mesh they are. The guest waits while nobody can say anything about them."""
 
     __slots__ = ("_journal", "_worker")
 
@@ -109,26 +114,35 @@ class WorkerPromises:
         return index
 
     async def poll(self, worker: WorkerId, oplog_index: int) -> bytes | None:
-        return await (await self._owner(worker)).promises.poll(oplog_index, self._worker)
+        if worker == self._worker.id:
+            return await self._worker.promises.poll(oplog_index, self._worker)
+        return await self._patiently(lambda others: others.poll(worker, oplog_index))
 
     async def wait(self, worker: WorkerId, oplog_index: int) -> bytes:
-        while (value := await (await self._owner(worker)).promises.wait(oplog_index, self._worker)) is None:
-            pass  # its object is gone; there may be another
-        return value
+        if worker == self._worker.id:
+            value = await self._worker.promises.wait(oplog_index, self._worker)
+            if value is None:
+                await trio.sleep_forever()  # this object is gone, and its task is being cancelled
+            assert value is not None
+            return value
+        return await self._patiently(lambda others: others.wait(worker, oplog_index))
 
     async def complete(self, worker: WorkerId, oplog_index: int, data: bytes) -> bool:
-        return await (await self._owner(worker)).promises.complete(oplog_index, data)
+        if worker == self._worker.id:
+            return await self._worker.promises.complete(oplog_index, data)
+        return await self._patiently(lambda others: others.complete(worker, oplog_index, data))
 
     async def delete(self, worker: WorkerId, oplog_index: int) -> None:
-        await (await self._owner(worker)).promises.delete(oplog_index)
-
-    async def _owner(self, worker: WorkerId) -> Worker:
         if worker == self._worker.id:
-            return self._worker
+            await self._worker.promises.delete(oplog_index)
+        else:
+            await self._patiently(lambda others: others.delete(worker, oplog_index))
+
+    async def _patiently(self, ask: Callable[[OtherPromises], Awaitable[T]]) -> T:
         while True:
             try:
-                return await self._worker.node.find(worker)
-            except WorldError as error:  # no reason to fail: the guest waits for room, or for the disk
+                return await ask(self._worker.node.other_promises)
+            except WorldError as error:  # no reason to fail: the guest waits for room, for the disk, or for a primary
                 await trio.sleep(error.retry_after_s or 1.0)
             except DataDamaged as error:
                 raise GuestTrapped(f"the owner of a promise cannot be read: {error}") from error

@@ -22,6 +22,7 @@ from golemp2p.core.worker_state import WorkerState
 from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components, check_environment
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range
+from golemp2p.drivers.promises import OtherPromises
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import Shards, moved
 from golemp2p.drivers.summary import WORKER, head_of, worker_of
@@ -84,6 +85,8 @@ class Workers:
         self.files_dir = files_dir
         self.timer_set = timer_set
         self.task_ended = trio.lowlevel.ParkingLot()
+        self.other_promises: OtherPromises
+        """Set before the first worker runs."""
         self.invocations_total = 0
         self.loads_total = 0
         self._failures: Counter[str] = Counter()
@@ -423,6 +426,10 @@ class Workers:
         """Another node runs its workers from now on."""
         for worker in [worker for worker in self._loaded.values() if self.shard_of(worker.id) == shard]:
             worker.moved(moved(shard))
+
+    def is_shard_busy(self, shard: int) -> bool:
+        """Whether a worker of ``shard`` has something under way."""
+        return self._shards.is_busy(shard)
 
     async def drain(self) -> None:
         """Wait until no invocation is under way; cancel this to stop waiting."""

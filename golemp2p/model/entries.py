@@ -236,7 +236,8 @@ class PromiseDeleted(NamedTuple):
 
 
 class ComponentVersionAdded(NamedTuple):
-    """* The one entry of a component's log: version n is the n-th, counting from 0. ``type`` and ``metadata`` are CBOR."""
+    """* The one entry of a component's log: version n is the n-th, counting from 0. ``type``: CBOR (``values.cbor_types``);
+    ``metadata``: CBOR of [initial bytes of memory, key of the request that added it or ""]."""
 
     time_ns: int
     component_id: str

@@ -34,7 +34,7 @@ class Key:
 
     @classmethod
     def of(cls, kind: str, identity: str) -> Key:
-        """Kinds in use: ``worker`` (identity ``component-id/worker-name``), ``component`` (identity: the component's name)."""
+        """Kinds in use: ``worker`` (identity ``component-id/worker-name``), ``component`` (identity: the component's id as text)."""
         hasher = hashlib.blake2b(digest_size=KEY_BYTES)
         hasher.update(len(kind).to_bytes(1, "big") + kind.encode() + identity.encode())
         return cls(hasher.digest())

@@ -94,6 +94,8 @@ def _rename_store(copy: apsw.Connection) -> None:
         put = "INSERT INTO meta(name, value) VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
         copy.execute(put, (BACKUP_OF_META, old))
         copy.execute(put, (STORE_ID_META, secrets.token_bytes(STORE_ID_BYTES)))
+        # the new member never was in any group; else it would take itself for removed, and drop what it is there to save
+        copy.execute("UPDATE replicas SET belonged = 0")
 
 
 def _copy_blobs(source: BlobFolder, target: BlobFolder) -> tuple[int, int, tuple[str, ...]]:

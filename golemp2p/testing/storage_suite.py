@@ -601,6 +601,28 @@ class StorageSuite:
         assert [head.identity for head in await storage.heads("worker", shards=[SHARD])] == ["same"]
         assert await storage.heads_with_open_work(SHARD) == []
 
+    async def test_a_base_over_logs_that_ended_and_began_again(self, storage: Storage) -> None:
+        source, here = Group(), Group()
+        for group in (source, here):
+            first = group.write(group.segment("again", 5), group.segment("ended", 5))
+            ends = group.write(Deletion(key_of("again")), Deletion(key_of("ended")))
+            again = group.append("again", 2)
+        here.commit = 5
+        await commit(storage, first, ends, again, here.write(Deletion(key_of("again"))), here.append("again", 9))
+        more = source.write(source.segment("again"), source.segment("ended"))
+        base = replace(source.base, position=7, hash=source.hash)
+        install = ReplicaWrite(
+            SHARD, source.record(), base=base, is_install=True, kept_position=5, heads=tuple(source.heads.items())
+        )
+        await commit(storage, ReplicaWrite(SHARD, here.record(), fetched=tuple(plain(more))), install)
+        assert await pieces(storage, key_of("again"), position=7) == [*plain(again), plain(more)[0]]
+        assert await pieces(storage, key_of("ended"), position=7) == plain(more)[1:]
+        last = source.write(source.segment("again", 3), source.segment("ended", 3))
+        await commit(storage, last)
+        assert await pieces(storage, key_of("again")) == [*plain(again), plain(more)[0], plain(last)[0]]
+        assert await pieces(storage, key_of("ended")) == [plain(more)[1], plain(last)[1]]
+        assert [segment.first for segment in await storage.read_segments(key_of("again"))] == [1, 3, 4]
+
     async def test_milestones_of_a_base_that_was_fetched(self, storage: Storage) -> None:
         source, here = Group(), Group()
         election = Election(MEMBER, Configuration((MEMBER,)), ((MEMBER, NODE.sign(b"vote")),))

@@ -9,6 +9,9 @@ EVENTS = 1
 LISTING = 2
 BLOB = 3
 BLOB_OFFER = 4
-COMPONENTS = 5
-STATUS = 6
-HISTORY = 7
+STATUS = 5
+HISTORY = 6
+BODY = 7
+"""What a request or an answer was too large to carry (``drivers.bodies``)."""
+OVERRULED = 8
+"""An order of the operator that a replica of an overruled history is to see (``drivers.mesh_recovery``)."""

@@ -105,15 +105,16 @@ def _data_of(digits: str) -> bytes:
 
 
 def _whole_body(data: bytes) -> bytes:
-    if data[:1] and data[0] != FORMAT:
+    if len(data) < _HEAD_BYTES:
+        raise MalformedInvite("the invite was cut short; copy all of it")
+    if data[0] != FORMAT:
         raise MalformedInvite(
             f"the invite has format {data[0]}, this release reads format {FORMAT}: use the mesh's own release"
         )
     length = int.from_bytes(data[1:3], "big")
     body = data[_HEAD_BYTES:]
-    if len(data) < _HEAD_BYTES or len(body) < length:
-        missing = "" if len(data) < 3 else f": {_HEAD_BYTES + length - len(data)} bytes of it are missing"
-        raise MalformedInvite(f"the invite was cut short{missing}; copy all of it")
+    if len(body) < length:
+        raise MalformedInvite(f"the invite was cut short: {length - len(body)} bytes of it are missing; copy all of it")
     if len(body) > length:
         raise MalformedInvite("something was added at the end of the invite; copy it, and nothing else")
     if data[3:_HEAD_BYTES] != _checksum(body):

@@ -79,7 +79,7 @@ _HEAD = _converted(s.row(_NUMBER, _HASH), tuple, lambda parts: r.Head(*parts))
 _SEGMENT = _converted(s.short_bytes(SEGMENT_BYTES_MAX), lambda segment: segment.data, read_segment)
 _VOTES = s.array(s.row(_MEMBER, _SIGNATURE), 2 * MEMBERS_MAX)
 _ELECTION = s.record(r.Election, _MEMBER, _CONFIGURATION, _VOTES)
-_BRANCH_FIELDS = s.record(r.Branch, _BRANCH, _MEMBER, _NUMBER, _NUMBER, _HASH, _PUBLIC_KEY, _NO_SIGNATURE_OR_SIGNATURE)
+BRANCH_ORDER = s.record(r.Branch, _BRANCH, _MEMBER, _NUMBER, _NUMBER, _HASH, _PUBLIC_KEY, _NO_SIGNATURE_OR_SIGNATURE)
 _SHOWN = ((1, r.Configuration, _CONFIGURATION), (2, r.Election, _ELECTION))
 
 
@@ -90,7 +90,7 @@ def _milestone(*cases: tuple[int, type, s.Shape]) -> s.Shape:
     )  # fmt: skip
 
 
-KEPT_MILESTONE = _milestone(*_SHOWN, (3, r.Branch, _BRANCH_FIELDS))
+KEPT_MILESTONE = _milestone(*_SHOWN, (3, r.Branch, BRANCH_ORDER))
 """As storage keeps them: replicas show each other elections and configurations only."""
 
 _MILESTONES = s.array(_milestone(*_SHOWN), r.MILESTONES_MAX)
@@ -102,7 +102,7 @@ CONTENT = s.union(
     (2, r.Election, _ELECTION),
     (3, r.Deletion, s.record(r.Deletion, _KEY)),
     (4, r.NoOp, s.record(r.NoOp)),
-    (5, r.Branch, _BRANCH_FIELDS),
+    (5, r.Branch, BRANCH_ORDER),
 )
 
 _ENTRIES = s.array(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
 
-from golemp2p.errors import DataDamaged, PayloadTooLarge
+from golemp2p.errors import DataDamaged, Golemp2pError, MalformedRequest, PayloadTooLarge
 from golemp2p.values import cbor
 
 DEPTH_MAX = 8
@@ -104,6 +104,21 @@ def optional(item: Shape) -> Shape:
     )
 
 
+def either(*items: Shape) -> Shape:
+    """A value that one of ``items`` takes, the first that does; all of them hold what CBOR holds as it is."""
+
+    def read(value: Any) -> Any:
+        expected: list[str] = []
+        for item in items:
+            try:
+                return item.read(value)
+            except _Misfit as error:
+                expected.append(str(error))
+        raise _Misfit(" or ".join(expected))
+
+    return Shape(_same, read)
+
+
 def array(item: Shape, count_max: int) -> Shape:
     """A tuple of up to ``count_max`` items of one shape."""
 
@@ -153,6 +168,44 @@ def union(*cases: tuple[int, type, Shape]) -> Shape:
         return by_number[value[0]].read(value[1])
 
     return Shape(write, read)
+
+
+def converted(item: Shape, write: Callable[[Any], Any], read: Callable[[Any], Any]) -> Shape:
+    """What ``read`` makes of an item, and ``write`` turns back into one. What ``read`` refuses, with any error of ours or with
+    ``ValueError``, does not fit."""
+
+    def read_item(plain: Any) -> Any:
+        value = item.read(plain)
+        try:
+            return read(value)
+        except (Golemp2pError, ValueError) as error:
+            raise _Misfit(f"something else: {error}") from None
+
+    return Shape(lambda value: item.write(write(value)), read_item)
+
+
+def short(text: str, bytes_max: int) -> str:
+    """``text``, cut so that it has at most ``bytes_max`` bytes of UTF-8; what UTF-8 cannot hold is replaced."""
+    return text.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore")
+
+
+def anything() -> Shape:
+    """Whatever CBOR holds, for ``converted`` to look at."""
+    return Shape(_same, _same)
+
+
+def encode_checked(shape: Shape, value: Any, *, what: str, bytes_max: int) -> bytes:
+    """As ``encode``, of what a caller asked for: what no reader would take is refused here. Raises ``MalformedRequest`` naming
+    ``what``, ``PayloadTooLarge``, and ``ValueMismatch`` for text that has no UTF-8 form."""
+    plain = shape.write(value)
+    data = cbor.dumps(plain)
+    if len(data) > bytes_max:
+        raise PayloadTooLarge(f"{what}: {len(data)} bytes, at most {bytes_max}")
+    try:
+        shape.read(plain)
+    except _Misfit as error:
+        raise MalformedRequest(f"{what}: expected {error}") from None
+    return data
 
 
 def encode(shape: Shape, value: Any, *, bytes_max: int) -> bytes:

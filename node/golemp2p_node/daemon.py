@@ -32,12 +32,13 @@ import trio
 
 from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
-from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.errors import DataDamaged, Golemp2pError, InvalidState, StorageFailed
 from golemp2p.mesh.streams import TcpStreams
 from golemp2p.runtime.guests import open_guests
 from golemp2p.storage.datadir import DataDirectory, store_id
 from golemp2p.storage.sqlite import SqliteStorage
 from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.invite import Contact
 from golemp2p_gateway import GatewaySettings, serve
 from golemp2p_node.cli.framework import EXIT_INTERRUPTED, Failure
 from golemp2p_node.logging_setup import configure
@@ -155,6 +156,10 @@ async def run_until(stop: trio.Event, settings: Settings, announce: Announce) ->
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         await serve_client(stop, settings, service, announce)
     logger.info("node_stopped")
+    if service.reason == "removed":
+        raise InvalidState(
+            "the operator has removed this node from its mesh, for ever; to join again, start with an empty --data-dir and an invite"
+        )
 
 
 async def serve_client(stop: trio.Event, settings: Settings, service: Service, announce: Announce) -> None:
@@ -178,17 +183,29 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
             announce(Listening("http", url, node))
         if not settings.http.is_loopback:
             logger.warning("insecure_listen", extra={"risk": "whoever reaches this address may do anything"})
-        nursery.start_soon(stop_when_over, service, stop)
-        await stop.wait()
+        async with trio.open_nursery() as running:
+            running.start_soon(stop_when_over, service, stop)
+            if settings.mdns:
+                running.start_soon(find_others, service)
+            await stop.wait()
+            running.cancel_scope.cancel()
         logger.info("node_draining", extra={"timeout_s": settings.drain_timeout_s})
         edge_stop.set()
-        await client.drain(settings.drain_timeout_s)
-        service.ended.set()
+        await service.local.drain(settings.drain_timeout_s)
 
 
 async def stop_when_over(service: Service, stop: trio.Event) -> None:
     await service.ended.wait()
     stop.set()
+
+
+async def find_others(service: Service) -> None:
+    try:
+        from golemp2p_node.discovery import discover  # noqa: PLC0415  # an extra: only who asks for it has it
+    except ImportError as error:
+        raise Failure(f"mdns needs a package that is not installed: {error.name}", "pip install 'golemp2p[mdns]'") from error
+    own = Contact(service.peers.own, service.peers.peer.membership.record.addresses)
+    await discover(service.mesh_id, own, service.peers.found)
 
 
 async def watch_signals(stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -39,15 +39,15 @@ class Watched(Protocol):
 
 
 class Witness:
-    """One per process. ``durable_of``: what the disk holds of a shard. ``_asked``: the request for a vote being answered, and whom this
-    node was loyal to as it came. ``_handed``: per shard, the record in the newest write; ``_led``: term and position of the newest
-    entry that this node wrote as its primary."""
+    """One per process. ``durable_of``: what the disk holds of a shard. ``_asked``: the request for a vote being answered, with shard,
+    term and candidate before it, and whom this node was loyal to as it came behind it. ``_handed``: per shard, the record in the newest
+    write; ``_led``: term and position of the newest entry that this node wrote as its primary."""
 
     __slots__ = ("_asked", "_durable_of", "_handed", "_led", "_member")
 
     def __init__(self, member: Member, durable_of: Callable[[int], Stored]) -> None:
         self._member, self._durable_of = member, durable_of
-        self._asked: tuple[RequestVote, bytes | None] | None = None
+        self._asked: tuple[tuple[int, int, bytes], RequestVote, bytes | None] | None = None
         self._handed: dict[int, ReplicaRecord] = {}
         self._led: dict[int, tuple[int, int]] = {}
 
@@ -57,7 +57,9 @@ class Witness:
     def hears(self, copy: Watched, sender: bytes, message: ShardMessage) -> None:
         """Before the core does."""
         body = message.body
-        self._asked = (body, self._loyal_to(copy, sender)) if type(body) is RequestVote else None
+        self._asked = None
+        if type(body) is RequestVote and not body.trial:
+            self._asked = (message.shard, message.term, sender), body, self._loyal_to(copy, sender)
 
     def _loyal_to(self, copy: Watched, candidate: bytes) -> bytes | None:
         replica = copy.replica
@@ -84,8 +86,10 @@ class Witness:
             case Appended(refusal=None) as body:
                 durable = self._durable_of(copy.shard)
                 return (Acknowledged(copy.shard, self._member, message.term, body.position, durable, send.peer),)
-            case VoteBody(trial=False, refusal=None) as body if self._asked is not None:
-                asked, loyal_to = self._asked
+            case VoteBody(trial=False, refusal=None) as body:
+                assert self._asked is not None, "nobody votes unasked"
+                about, asked, loyal_to = self._asked
+                assert about == (copy.shard, body.term, send.peer), "a vote answers the request that was just heard"
                 return self._vote(copy, body.term, send.peer, asked, loyal_to)
             case RequestVote(trial=False) as body:
                 return self._vote(copy, message.term, self._member.public_key, body, None)

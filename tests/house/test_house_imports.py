@@ -24,6 +24,7 @@ HOMES = {
     "rich": ("node/",),
     "httpx": ("node/",),
     "httpx_ws": ("node/",),
+    "zeroconf": ("node/",),
     "asyncio": (),
 }
 """Outside library -> the only folders that may import it: what is imported in one place can be replaced in one place."""

@@ -213,8 +213,12 @@ class Chaos:
 
     def repair(self) -> None:
         """What a node does for its damaged logs, though it may ask the wrong one."""
-        damaged = [name for name in self.running() if self.world[name].wants_repair]
-        self.any(damaged, lambda name: self.world.call(name, "repair", key_of(self.random.choice(self.names))))
+
+        def act(name: str) -> None:
+            other = self.random.choice([other for other in self.names if other != name])
+            self.world.call(name, "repair", key_of(other))
+
+        self.any([name for name in self.running() if self.world[name].wants_repair], act)
 
     def break_disk(self, act: Callable[[str], None]) -> None:
         """Aimed half of the time: then the node is back at once, the primary dies, and somebody wants to succeed it."""

@@ -68,6 +68,7 @@ class ReplicaChecks:
             demand(not isinstance(body, Voted) or body.refusal is not None, "stickiness")
 
     def sent(self, node: Any, send: Send) -> None:
+        demand(send.peer != node.key, "spoke to itself")
         body = send.message.body
         record = node.durable.record
         if isinstance(body, Voted) and not body.trial and body.refusal is None:

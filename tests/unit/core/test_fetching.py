@@ -86,6 +86,16 @@ def test_a_liar_among_several_is_found_and_the_others_are_not_blamed():
     assert set(fetching.wrong) <= {b"liar"}
 
 
+def test_a_liar_that_completes_what_others_begin_is_left_out_and_found():
+    peers = {b"b": Peer("honest", (130_000,) * 50), b"liar": Peer("lies")}
+    fetching, got = fetch(peers, steps_max=50)
+    assert got == BLOB
+    assert not fetching.wrong
+    peers = {b"liar": Peer("lies", (130_000, *(40_000,) * 50)), b"b": Peer("honest", (130_000,) * 50)}
+    fetching, got = fetch(peers, steps_max=50)
+    assert got == BLOB
+
+
 @pytest.mark.parametrize("habit", ["lies", "short", "long", "nonsense"])
 def test_a_liar_is_struck_off_and_asked_once_only(habit):
     peers = {b"liar": Peer(habit), b"b": Peer("honest")}

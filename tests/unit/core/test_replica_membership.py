@@ -162,3 +162,26 @@ def test_a_late_message_of_a_lost_store_does_not_keep_the_new_one_out() -> None:
     world.trust("A", "B")
     world.rest()
     assert world["B"].log.last_hash == world["A"].log.last_hash
+
+
+def test_nobody_speaks_to_a_store_that_it_lost_itself() -> None:
+    """C, whose lost store is a voter until the joint configuration has been left, campaigns and leads meanwhile."""
+    world = founded()
+    world.propose("A")
+    world.rest()
+    world.crash("C")
+    lost = world.nodes["C"].member
+    world.lose_disk("C")
+    world.start("C")
+    world.trust("A", "C")
+    world.call("A", "change_members", world["A"].configuration.voters, world.members("C"))
+    world.rest()
+    world.call("A", "change_members", world.members("ABC"), ())
+    world.settle(lost=lambda message: isinstance(message.body, Appended))  # so the joint configuration is not left
+    world.crash("A")
+    world.start("A")
+    assert {lost, world.nodes["C"].member} < set(world["C"].configuration.electors)
+    world.call("C", "campaign")
+    world.rest()  # the world's checks would mind
+    assert world.serving() == "C"
+    assert lost not in world["C"].configuration.electors

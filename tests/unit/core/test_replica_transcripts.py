@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from replica_world import LOGS, OPERATOR, FakeNotary, World, branch_signature, founded, key_of
 
+from golemp2p.core.effects import Notice, Persist
 from golemp2p.core.replica import Role
 from golemp2p.core.replica_rules import Limits
 from golemp2p.errors import InvalidState
@@ -654,3 +655,33 @@ def test_a_primary_that_asks_for_votes_leads_no_more() -> None:
     world.deliver()  # to B or C: a trial, for a term above the one it led
     asked = [name for name in "BC" if world[name].primary is None]
     assert len(asked) == 1
+
+
+def test_a_replica_of_the_old_history_gives_way_when_it_is_shown_the_order() -> None:
+    world = founded()
+    world.propose("A")
+    world.settle()
+    world.crash("A")
+    log = world["C"].log
+    order = Branch(
+        b"branch-1".ljust(16, b"."), world.nodes["C"].member, log.commit + 1, log.last_position, log.last_hash, OPERATOR, b""
+    )
+    signed = replace(order, signature=branch_signature(order))
+    with pytest.raises(InvalidState, match="signed"):
+        world["B"].give_way(order)
+    with pytest.raises(InvalidState, match="not about this replica"):
+        world["C"].give_way(signed)
+    world.call("C", "recover_by_force", signed)
+    world.settle()
+    with pytest.raises(InvalidState, match="not about this replica"):
+        world["C"].give_way(signed)
+    forgotten = world["B"].record
+    effects = world["B"].give_way(signed)
+    (write,) = [effect.write for effect in effects if isinstance(effect, Persist)]
+    assert write.is_forgotten
+    assert (write.record.term, write.record.voted_for, write.record.high_water) == (
+        forgotten.term,
+        forgotten.voted_for,
+        forgotten.high_water,
+    ), "it stays: whatever it promised it still keeps"
+    assert "overruled" in [effect.name for effect in effects if isinstance(effect, Notice)]

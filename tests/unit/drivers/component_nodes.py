@@ -2,7 +2,7 @@
 
 Where the shards are not like real ones: a segment that is appended is on the disks of all voters that can be reached, and committed,
 one turn later; a term is whoever led since the last change. ``failing``: the next appends fail with these. While ``is_held``, nothing
-is committed.
+is committed; ``stalled``: what the disk refuses for now.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class FakeShards:
         self.shards_count = node.shards_count
         self.failing: list[Exception] = []
         self.is_held = False
+        self.stalled: Exception | None = None
         self.appended: list[Key] = []
         self.term = 0
         self._news = trio.Event()
@@ -49,9 +50,6 @@ class FakeShards:
         self._held: list[Callable[[], None]] = []
         self._signer = SigningKey(node.own)
         self._token = trio.lowlevel.current_trio_token()
-
-    async def level(self, shard: int) -> None:
-        """What is appended is in storage when the writer hears of it."""
 
     def append(
         self,
@@ -89,6 +87,13 @@ class FakeShards:
         else:
             self._token.run_sync_soon(commit)
         return previous_hash
+
+    async def level(self, shard: int) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self._node.is_ready(shard):
+            raise Moved("not here")
+        if self.stalled is not None:
+            raise self.stalled
 
     async def wait_appended(self, count: int) -> None:
         while len(self.appended) < count:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from golemp2p.drivers.mesh_client import MeshClient
 from golemp2p.drivers.mesh_state import GENESIS
-from golemp2p.drivers.opening import World, open_service
+from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.service import LocalClient
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
 from golemp2p.storage.memory import MemoryStorage
@@ -56,6 +57,12 @@ class Machine:
 
     @asynccontextmanager
     async def node(self) -> AsyncIterator[LocalClient]:
+        """What this node leads, which is everything if it is alone."""
+        async with self.service() as service:
+            yield service.local
+
+    @asynccontextmanager
+    async def service(self) -> AsyncIterator[Service]:
         world = World(
             storage=self.storage,
             guests=self.guests,
@@ -68,7 +75,7 @@ class Machine:
         async with open_service(
             world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test"
         ) as service:
-            yield service.client
+            yield service
 
     @asynccontextmanager
     async def node_that_crashes(self) -> AsyncIterator[LocalClient]:
@@ -107,7 +114,8 @@ def machine(tmp_path: Path) -> Callable[..., Machine]:
 
 
 class Machines:
-    """A mesh of machines over one network in memory: the first founds it, the others join. ``clients``: of those that run."""
+    """A mesh of machines over one network in memory: the first founds it, the others join. ``services``, ``clients``: of those that
+    run; each client answers for the whole mesh."""
 
     def __init__(self, nursery: trio.Nursery, machines: list[Machine]) -> None:
         self._nursery = nursery
@@ -115,7 +123,7 @@ class Machines:
         self._streams = MemoryStreams()
         self._scopes: dict[int, trio.CancelScope] = {}
         self._ended: dict[int, trio.Event] = {}
-        self.clients: dict[int, LocalClient] = {}
+        self.services: dict[int, Service] = {}
         for machine in machines:
             machine.streams = self._streams
             machine.mesh_settings = MeshSettings(listen=(f"machine{machine.number}:1",))
@@ -126,7 +134,11 @@ class Machines:
     def __getitem__(self, number: int) -> Machine:
         return self._machines[number]
 
-    async def start(self, number: int) -> LocalClient:
+    @property
+    def clients(self) -> dict[int, MeshClient]:
+        return {number: service.client for number, service in self.services.items()}
+
+    async def start(self, number: int) -> MeshClient:
         machine = self._machines[number]
         if number and machine.mesh_settings.join is None:
             genesis = load_genesis(await self._machines[0].storage.get_meta(GENESIS) or b"")
@@ -141,12 +153,12 @@ class Machines:
     async def _run(self, number: int, started: trio.Event) -> None:
         try:
             with self._scopes[number]:
-                async with self._machines[number].node() as client:
-                    self.clients[number] = client
+                async with self._machines[number].service() as service:
+                    self.services[number] = service
                     started.set()
                     await trio.sleep_forever()
         finally:
-            self.clients.pop(number, None)
+            self.services.pop(number, None)
             self._ended[number].set()
 
     async def start_all(self) -> None:
@@ -156,10 +168,10 @@ class Machines:
         await self.until(self.is_grown)
 
     def is_grown(self) -> bool:
-        clients = list(self.clients.values())
-        shards = range(clients[0].peers.shards_count)
-        voters = all(len(clients[0].peers.peer.shards.voters(shard)) == min(3, len(clients)) for shard in shards)
-        return voters and all(client.peers.ready_shards() for client in clients)
+        peers = [service.peers for service in self.services.values()]
+        shards = range(peers[0].shards_count)
+        voters = all(len(peers[0].peer.shards.voters(shard)) == min(3, len(peers)) for shard in shards)
+        return voters and all(each.ready_shards() for each in peers)
 
     async def until(self, condition: Callable[[], bool], patience_s: float = 60.0) -> None:
         with trio.fail_after(patience_s):
@@ -174,7 +186,7 @@ class Machines:
 
     def leader(self, shard: int) -> int | None:
         """The machine that serves ``shard``."""
-        leading = [number for number, client in self.clients.items() if client.peers.is_ready(shard)]
+        leading = [number for number, service in self.services.items() if service.peers.is_ready(shard)]
         return leading[0] if len(leading) == 1 else None
 
 

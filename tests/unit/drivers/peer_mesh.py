@@ -24,6 +24,7 @@ from golemp2p.errors import Unreachable
 from golemp2p.model.membership import NodeRecord, Removal
 from golemp2p.model.node_status import NodeFacts
 from golemp2p.model.replication import Member
+from golemp2p.wire.call_kinds import STATUS
 from golemp2p.wire.certificate import Genesis, found_mesh
 from golemp2p.wire.identity import SigningKey
 from golemp2p.wire.messages_membership import is_record_genuine, is_removal_genuine, sign_record
@@ -117,6 +118,7 @@ class Node:
         )
         self.desk = MeshDesk(
             self,
+            self,
             MeshState(genesis, self.key, bytes(16)),
             self.directory,
             self.storage,
@@ -134,11 +136,13 @@ class Node:
         member = self.peer.membership.members.get(peer)
         return None if member is None or not member.is_present else member.record.incarnation
 
-    async def request(self, peer: bytes, _kind: int, payload: bytes, *, deadline_s: float) -> bytes:
+    async def request(self, peer: bytes, kind: int, payload: bytes, *, deadline_s: float) -> bytes:
         await trio.lowlevel.checkpoint()
         if not self.mesh.reaches(self.own, peer):
             raise Unreachable("cut")
-        return await self.mesh.nodes[peer].directory.serve(Asked(self.own, payload))
+        other = self.mesh.nodes[peer]
+        serve = other.directory.serve if kind == STATUS else other.desk.serve_overruled
+        return await serve(Asked(self.own, payload))
 
     def now_ns(self) -> int:
         return self.mesh.now_ns

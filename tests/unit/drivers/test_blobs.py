@@ -8,7 +8,7 @@ import pytest
 import trio
 from blob_nodes import CHUNK_BYTES, Call, Nodes
 
-from golemp2p.drivers.blob_fetches import MEMORY_BYTES_MAX, PACE_S
+from golemp2p.drivers.blob_fetches import MEMORY_BYTES_MAX, PACE_BYTES, PACE_S, PROGRESS_S
 from golemp2p.drivers.blobs import SERVED_PEER_MAX
 from golemp2p.errors import DataDamaged, MalformedRequest, Overloaded, PayloadTooLarge, StorageFull, Unreachable
 from golemp2p.model.entries import BlobRef
@@ -94,9 +94,14 @@ async def test_who_wants_the_same_blob_shares_one_transfer(nodes):
 async def test_a_transfer_outlives_who_asked_first_and_not_the_last(nodes, autojump_clock):
     a, b = nodes.add("a"), nodes.add("b")
     goes_on = trio.Event()
+    left = []
 
     async def slow(asked):
-        await goes_on.wait()
+        try:
+            await goes_on.wait()
+        except trio.Cancelled:
+            left.append(asked.peer)
+            raise
         await asked.send(SMALL)
         return encode_held(held=True)
 
@@ -118,6 +123,7 @@ async def test_a_transfer_outlives_who_asked_first_and_not_the_last(nodes, autoj
         await get(a, SMALL, b)
     await trio.testing.wait_all_tasks_blocked()
     assert a.blobs.statistics()["blobs_fetching"] == 0
+    assert left == [a.own]
     goes_on.set()
     assert await get(a, SMALL, b) == SMALL
 
@@ -209,6 +215,20 @@ async def test_a_peer_that_gives_a_byte_now_and_then_does_not_hold_anybody_up(no
     begin = trio.current_time()
     assert await get(a, SMALL, b, c) == SMALL
     assert trio.current_time() - begin < PACE_S + 1
+
+
+async def test_a_slow_peer_that_goes_on_is_waited_for(nodes, autojump_clock):
+    a, b = nodes.add("a"), nodes.add("b")
+
+    async def serve(asked):
+        for at in range(0, len(LARGE), PACE_BYTES):
+            await trio.sleep(PROGRESS_S - 1)
+            await asked.send(LARGE[at : at + PACE_BYTES])
+        return encode_held(held=True)
+
+    b.calls[BLOB] = serve
+    assert await get(a, LARGE, b) == LARGE
+    assert trio.current_time() > 3 * PACE_S
 
 
 async def test_nobody_has_it(nodes, nursery, autojump_clock):

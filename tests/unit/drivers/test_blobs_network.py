@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from golemp2p.drivers.blobs import Blobs
 from golemp2p.errors import Moved, Unreachable
 from golemp2p.mesh.network import Network
 from golemp2p.mesh.opening import Identity
+from golemp2p.ports import Bulk
 from golemp2p.testing.streams import MemoryStreams
 from golemp2p.wire.blob_calls import encode_held
 from golemp2p.wire.call_kinds import BLOB, BLOB_OFFER
@@ -70,22 +71,8 @@ class Node:
     async def request(self, peer: bytes, kind: int, payload: bytes, *, deadline_s: float) -> bytes:
         return await self.network.request(peer, kind, payload, deadline_s=deadline_s)
 
-    @asynccontextmanager
-    async def fetch(self, peer: bytes, kind: int, payload: bytes, *, progress_s: float) -> AsyncIterator[Any]:
-        async with self.network.fetch(peer, kind, payload, progress_s=progress_s) as download:
-            yield _Bulk(download)
-
-
-class _Bulk:
-    def __init__(self, download: Any) -> None:
-        self._download = download
-
-    def __aiter__(self) -> Any:
-        return aiter(self._download)
-
-    @property
-    def final(self) -> bytes:
-        return self._download.final  # type: ignore[no-any-return]
+    def fetch(self, peer: bytes, kind: int, payload: bytes, *, progress_s: float) -> AbstractAsyncContextManager[Bulk]:
+        return self.network.fetch(peer, kind, payload, progress_s=progress_s)
 
 
 @asynccontextmanager

@@ -104,6 +104,7 @@ async def test_the_newest_is_asked_for_and_old_ones_are_known_without_asking(mes
     assert follower.known_version(first.component, 1) is None
     assert await follower.latest(first.component) == second
     asks = b.asks_count
+    await follower.require(first.component)
     assert await follower.version(first.component, 0) == first
     assert await follower.version(first.component, 1) == second
     assert b.asks_count == asks
@@ -136,6 +137,8 @@ async def test_what_cannot_be_is_refused_before_anything_is_written(mesh, three)
         assert await components.by_name("unknown") == []
         with pytest.raises(ComponentNotFound):
             await components.latest(unknown)
+        with pytest.raises(ComponentNotFound):
+            await components.require(unknown)
     with pytest.raises(InvalidName):
         await add(leader, name="a/b")
     with pytest.raises(InvalidComponent, match="not WebAssembly"):
@@ -227,6 +230,19 @@ async def test_a_failed_append_is_forgotten_and_the_log_read_anew(mesh, three):
     assert (await update(leader, info.component)).version == 1
 
 
+async def test_while_the_disk_refuses_nothing_is_read_that_may_be_old(mesh, three):
+    (a, leader), _, _ = three
+    info = await add(leader)
+    shards = mesh.shards[a.own]
+    shards.failing, shards.stalled = [StorageFailed("full")], StorageFailed("full")
+    with pytest.raises(StorageFailed):
+        await update(leader, info.component)
+    with pytest.raises(StorageFailed):
+        await leader.latest(info.component)
+    shards.stalled = None
+    assert await leader.latest(info.component) == info
+
+
 async def test_a_shard_that_moves_meanwhile(mesh, three):
     (a, leader), (b, follower), (c, _) = three
     info = await add(leader)
@@ -250,6 +266,36 @@ async def test_a_shard_that_moves_meanwhile(mesh, three):
     assert await leader.latest(info.component) == second
     mesh.lead(a, b, c)
     assert await leader.versions(info.component) == [info, second]
+
+
+async def test_a_shard_that_goes_and_comes_back_while_its_log_is_read(mesh, three, monkeypatch):
+    (a, leader), (b, _), (c, _) = three
+    info = await add(leader)
+    mesh.lead(b, a, c)
+    mesh.lead(a, b, c)
+    read = a.disk.read_segments
+
+    async def while_it_moves(*arguments):
+        segments = await read(*arguments)
+        mesh.lead(b, a, c)
+        mesh.lead(a, b, c)
+        return segments
+
+    monkeypatch.setattr(a.disk, "read_segments", while_it_moves)
+    with pytest.raises(Moved):
+        await leader.serve(info.component, 0)
+    monkeypatch.undo()
+    assert await leader.serve(info.component, 0) == [info]
+
+
+async def test_who_adds_without_knowing_what_was_before_does_not_mix_it_up(mesh, three):
+    (a, leader), (b, follower), (c, _) = three
+    info = await add(leader)
+    mesh.lead(b, a, c)
+    second = await update(follower, info.component)
+    assert follower.known_version(info.component, 0) in (None, info)
+    assert await follower.version(info.component, 1) == second
+    assert await follower.version(info.component, 0) == info
 
 
 async def test_old_versions_are_served_from_memory_while_nobody_leads(mesh, three):

@@ -2,6 +2,120 @@
 
 from __future__ import annotations
 
+import pytest
+import trio
+
+from golemp2p.model import entries as e
+from golemp2p.model.ids import ComponentId, WorkerId
+from golemp2p.testing.guests import STRING, U64
+
+
+async def add(guest, n):
+    guest.memory["total"] = guest.memory.get("total", 0) + n
+    return guest.memory["total"]
+
+
+async def nap(guest, seconds):
+    await guest.effect(f"began {seconds}")
+    await guest.sleep(seconds)
+    return await add(guest, 1)
+
+
+async def ask(guest):
+    return (await guest.promise()).decode()
+
+
+async def watch(guest, name, index):
+    worker = WorkerId(guest.host.worker.component, name)
+    return (await guest.host.promises.wait(worker, index)).decode()
+
+
+N = (("n", U64),)
+SCRIPT = {
+    "add": (N, U64, add),
+    "nap": ((("seconds", U64),), U64, nap),
+    "ask": ((), STRING, ask),
+    "watch": ((("name", STRING), ("index", U64)), STRING, watch),
+}
+
+
+@pytest.fixture
+async def mesh(machines, autojump_clock):
+    """Three nodes; the component ``script`` was added through the first."""
+    made = machines(3, script=SCRIPT)
+    await made.start_all()
+    made.component = (await made.clients[0].add_component("script", made[0].guests.wasm("script"))).component
+    return made
+
+
+def led_by(mesh, number: int, prefix: str = "w") -> str:
+    """Name of a worker that machine ``number`` leads."""
+    names = (f"{prefix}{count}" for count in range(1000))
+    return next(name for name in names if mesh.leader(WorkerId(mesh.component, name).key.shard(16)) == number)
+
+
+async def invoke(client, component: ComponentId, worker: str, function: str, *params, key=None):
+    return (await client.invoke(component, worker, function, list(params), idempotency_key=key)).value
+
+
+async def test_any_node_answers_for_any_worker(mesh):
+    for number in range(3):
+        worker = led_by(mesh, number)
+        for count, client in enumerate(mesh.clients.values(), 1):
+            assert await invoke(client, mesh.component, worker, "add", 1) == count
+    for client in mesh.clients.values():
+        assert len((await client.workers(mesh.component)).workers) == 3
+        assert [info.name for info in await client.components()] == ["script"]
+
+
+async def test_who_waits_gets_the_answer_of_another_node_once(mesh):
+    """The node that runs the worker dies in the middle of an invocation."""
+    worker, answers = led_by(mesh, 0), []
+
+    async def caller():
+        answers.append(await invoke(mesh.clients[2], mesh.component, worker, "nap", 5, key="k"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller)
+        await trio.sleep(2)
+        begun = trio.current_time()
+        await mesh.crash(0)
+    assert answers == [1]
+    assert trio.current_time() - begun < 6
+    assert await invoke(mesh.clients[1], mesh.component, worker, "nap", 5, key="k") == 1
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 2
+
+
+async def test_a_sleeper_whose_node_died_wakes_elsewhere(mesh):
+    worker = led_by(mesh, 0)
+    await mesh.clients[1].enqueue(mesh.component, worker, "nap", [100], idempotency_key="k")
+    await trio.sleep(1)
+    await mesh.crash(0)
+    begun = trio.current_time()
+    assert await invoke(mesh.clients[2], mesh.component, worker, "nap", 100, key="k") == 1
+    assert 95 < trio.current_time() - begun < 101
+
+
+async def test_a_promise_of_a_worker_elsewhere(mesh):
+    """Asked for at one node, awaited by a worker of another, whose node dies, and completed through a third."""
+    asking, watching = led_by(mesh, 1), led_by(mesh, 0, "v")
+    owner, answers = WorkerId(mesh.component, asking), []
+    await mesh.clients[2].enqueue(mesh.component, asking, "ask", [])
+    await trio.sleep(1)
+    page = await mesh.clients[2].oplog(owner)
+    index = next(index for index, entry in page.entries if isinstance(entry, e.NoOp))
+
+    async def watcher():
+        answers.append(await invoke(mesh.clients[2], mesh.component, watching, "watch", asking, index))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watcher)
+        await trio.sleep(1)
+        await mesh.crash(0)
+        await trio.sleep(3)
+        assert await mesh.clients[2].complete_promise(owner, index, b"yes")
+    assert answers == ["yes"]
+
 
 async def test_three_nodes_share_the_shards(machines, autojump_clock):
     mesh = machines(3)
@@ -39,7 +153,7 @@ async def test_a_mesh_finds_itself_again_after_all_nodes_stopped(machines, autoj
 async def test_a_node_that_stops_hands_its_shards_over_first(machines, autojump_clock):
     mesh = machines(3)
     await mesh.start_all()
-    led = mesh.clients[0].peers.ready_shards()
-    await mesh.clients[0].peers.step_aside(5.0)
-    assert not mesh.clients[0].peers.ready_shards()
+    led = mesh.services[0].peers.ready_shards()
+    await mesh.services[0].peers.step_aside(5.0)
+    assert not mesh.services[0].peers.ready_shards()
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in led), 0.5)

@@ -263,6 +263,17 @@ async def test_the_living_are_not_thrown_out_by_mistake(autojump_clock: trio.abc
     assert mesh[2].stopped == ["removed"]
 
 
+async def test_who_hears_nobody_cannot_tell_who_is_dead():
+    mesh = PeerMesh(3).grown()
+    mesh.kill(1, 2)
+    mesh.run(5)
+    with pytest.raises(InvalidState, match=r"hears nobody.*--even-alive"):
+        await mesh[0].desk.forget(name(mesh, 1))
+    for number in (1, 2):
+        await mesh[0].desk.forget(name(mesh, number), even_alive=True)
+    assert mesh[0].desk.status().state == "alone"
+
+
 async def test_a_node_does_not_forget_itself():
     mesh = PeerMesh(1)
     with pytest.raises(InvalidState, match="mesh leave"):

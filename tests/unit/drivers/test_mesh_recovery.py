@@ -6,13 +6,15 @@ from copy import deepcopy
 from dataclasses import replace
 
 import pytest
-from peer_mesh import SHARDS, Node, PeerMesh
+from peer_mesh import SHARDS, Asked, Node, PeerMesh
 
 from golemp2p.drivers.mesh_names import node_name
-from golemp2p.errors import InvalidState, ShardNotFound
+from golemp2p.errors import FrameMalformed, InvalidState, ShardNotFound
 from golemp2p.model.node_status import ReplicaReport, Wanted
-from golemp2p.model.replication import MAIN_BRANCH, Branch
+from golemp2p.model.replication import MAIN_BRANCH, Branch, Member
 from golemp2p.wire.identity import SigningKey
+from golemp2p.wire.notary import sign_branch
+from golemp2p.wire.orders import encode_orders
 
 OPERATOR = SigningKey(b"o" * 32)
 ALL = list(range(SHARDS))
@@ -196,3 +198,65 @@ async def test_a_mesh_of_one_goes_on_from_its_backup():
     assert [one.shard for one in recovered] == ALL
     mesh.run(2)
     assert all(restored.peer.shards.is_serving(shard) for shard in ALL)
+
+
+def restored(mesh: PeerMesh, number: int) -> Node:
+    """What a backup of that node becomes: another store, with what the old one held."""
+    copies = {shard: deepcopy(durable) for shard, durable in mesh.disks[number, 0].items()}
+    for copy in copies.values():
+        copy.record = replace(copy.record, belonged=False)
+    mesh.disks[number, 1] = copies
+    return Node(mesh, number, store=1)
+
+
+async def test_a_mesh_goes_on_from_backups_of_all_its_nodes():
+    mesh = PeerMesh(3).grown()
+    mesh.kill(0, 1, 2)
+    for number in range(3):
+        restored(mesh, number)
+    mesh.cut.clear()
+    mesh.run(8)
+    assert not any(mesh[number].peer.shards.is_serving(shard) for number in range(3) for shard in ALL)
+    done: list[int] = []
+    for node in (mesh[0], mesh[1], mesh[2]):
+        node.operator = mesh.keys[0]
+        recovered, _ = await node.desk.recover()
+        done += [one.shard for one in recovered]
+        mesh.run(2)
+    assert sorted(done) == ALL
+    mesh.run(30)
+    ring = await mesh[0].desk.ring()
+    assert (sum(node.voting for node in ring.nodes), ring.unled) == (3 * SHARDS, ())
+    assert len({mesh[number].peer.shards[0].log.branch for number in range(3)}) == 1
+
+
+async def test_who_holds_more_than_the_survivor_does_not_give_way():
+    mesh = await lost()
+    mesh.run(1)
+    node = mesh[0]
+    (one,), _ = await node.desk.recover([0])
+    mesh.run(2)
+    entries = node.peer.shards[0].log
+    old = Branch(bytes(16), Member(mesh.keys[4].public_key, bytes(16)), 1, one.last_position, entries.last_hash, b"", b"")
+    signed = sign_branch(mesh.keys[0], old, mesh_id=mesh.genesis.mesh_id, shard=0)
+    with pytest.raises(InvalidState, match="holds more"):
+        node.peer.give_way(0, signed, mesh.now_ns)
+    with pytest.raises(InvalidState, match="not signed"):
+        node.peer.give_way(1, signed, mesh.now_ns)
+    with pytest.raises(InvalidState, match="holds no replica"):
+        node.peer.give_way(SHARDS + 1, signed, mesh.now_ns)
+    payload = encode_orders([(0, signed), (1, signed)])
+    assert await node.desk.serve_overruled(Asked(mesh.keys[1].public_key, payload)) == b""
+    assert node.peer.shards.is_serving(0)
+    with pytest.raises(FrameMalformed):
+        await node.desk.serve_overruled(Asked(mesh.keys[1].public_key, b"nonsense"))
+
+
+async def test_the_survivor_is_not_overruled_by_its_own_order():
+    mesh = await lost()
+    node = mesh[0]
+    log = node.peer.shards[2].log
+    order = Branch(b"b" * 16, node.peer.shards.me, 1, log.last_position, log.last_hash, b"", b"")
+    signed = sign_branch(mesh.keys[0], order, mesh_id=mesh.genesis.mesh_id, shard=2)
+    with pytest.raises(InvalidState, match="not about this replica"):
+        node.peer.give_way(2, signed, mesh.now_ns)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 import trio
-from gateway_harness import WASM, Gateway
+from gateway_harness import Gateway, open_gateway
 
-from golemp2p.testing.client import FakeClient
-from golemp2p.testing.mesh_admin import FakeMeshAdmin
-from golemp2p_gateway import GatewaySettings, serve
+from golemp2p_gateway import GatewaySettings
 
 
 @pytest.fixture
@@ -21,14 +18,5 @@ def settings() -> GatewaySettings:
 
 @pytest.fixture
 async def gateway(settings: GatewaySettings, nursery: trio.Nursery) -> AsyncIterator[Gateway]:
-    fake = FakeClient()
-    info = await fake.add_component("adder", WASM, env={"A": "1"})
-    shutdown = trio.Event()
-    admin = FakeMeshAdmin()
-    addresses = await nursery.start(
-        lambda task_status: serve(fake, settings, admin=admin, shutdown=shutdown, task_status=task_status)
-    )
-    url = httpx.URL(addresses[0])
-    async with httpx.AsyncClient(base_url=url, timeout=5) as http:
-        yield Gateway(fake, http, (url.host, url.port), settings, shutdown, info.component, admin)
-    nursery.cancel_scope.cancel()
+    async with open_gateway(settings, nursery) as gateway:
+        yield gateway

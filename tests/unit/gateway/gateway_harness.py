@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -10,7 +12,8 @@ import trio
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.client import FakeClient
 from golemp2p.testing.mesh_admin import FakeMeshAdmin
-from golemp2p_gateway import GatewaySettings
+from golemp2p_gateway import GatewaySettings, serve
+from golemp2p_gateway.edge import Primary, unknown_primary
 
 WASM = b"\0asm\x0d\0\1\0" + b"component"
 
@@ -44,3 +47,21 @@ class Gateway:
                 while chunk := await stream.receive_some():
                     received += chunk
         return received
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: GatewaySettings, nursery: trio.Nursery, *, primary: Primary = unknown_primary
+) -> AsyncIterator[Gateway]:
+    """On leaving, everything in ``nursery`` is cancelled."""
+    fake = FakeClient()
+    info = await fake.add_component("adder", WASM, env={"A": "1"})
+    shutdown = trio.Event()
+    admin = FakeMeshAdmin()
+    addresses = await nursery.start(
+        lambda task_status: serve(fake, settings, admin=admin, primary=primary, shutdown=shutdown, task_status=task_status)
+    )
+    url = httpx.URL(addresses[0])
+    async with httpx.AsyncClient(base_url=url, timeout=5) as http:
+        yield Gateway(fake, http, (url.host, url.port), settings, shutdown, info.component, admin)
+    nursery.cancel_scope.cancel()

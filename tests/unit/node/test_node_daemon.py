@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,12 +28,13 @@ PATIENCE_S = 30.0  # a loaded machine starts Python slowly
 
 
 class Process:
-    """``golemp2p node run`` on a free port."""
+    """``golemp2p node run`` on free ports."""
 
     def __init__(self, data: Path, *arguments: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLEMP2P_")}
         environment["PYTHONPATH"] = PYTHONPATH
-        line = ["node", "run", "--data-dir", str(data), "--http", "127.0.0.1:0", "--format", "json", *arguments]
+        addresses = ["--http", "127.0.0.1:0", "--mesh", "127.0.0.1:0"]
+        line = ["node", "run", "--data-dir", str(data), *addresses, "--format", "json", *arguments]
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from golemp2p_node.cli import main; main()", *line],
             stdout=subprocess.PIPE,
@@ -43,12 +45,15 @@ class Process:
         self.timer = threading.Timer(PATIENCE_S, self.process.kill)  # no test waits for ever
         self.timer.start()
 
-    def listening(self) -> dict[str, Any]:
+    def listening(self, name: str = "http") -> dict[str, Any]:
+        """What it says when it listens there."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate(timeout=PATIENCE_S)[1]
-        told: dict[str, Any] = json.loads(line)
-        return told
+        while True:
+            line = self.process.stdout.readline()
+            assert line, self.process.communicate(timeout=PATIENCE_S)[1]
+            told: dict[str, Any] = json.loads(line)
+            if told["listener"] == name:
+                return told
 
     def end(self, *signals: signal.Signals) -> tuple[int, str]:
         for number in signals:
@@ -74,6 +79,13 @@ def start(tmp_path: Path) -> Iterator[Any]:
 
 def get(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
+        return json.load(response)
+
+
+def post(url: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method="POST"), timeout=PATIENCE_S) as response:
         return json.load(response)
 
 
@@ -103,6 +115,43 @@ def test_a_second_signal_ends_at_once(start: Any) -> None:
         node.process.send_signal(signal.SIGINT)
         assert any("node_draining" in line for line in iter(node.process.stderr.readline, ""))
         assert node.end(signal.SIGINT)[0] == 130
+
+
+def test_a_second_node_joins_by_invite_and_a_node_of_another_mesh_does_not(start: Any, tmp_path: Path) -> None:
+    first = start()
+    mesh, http = first.listening("mesh"), first.listening()
+    invite = post(f"{http['url']}/v1/mesh/invite")
+    assert invite["nodes"] == [{"node": http["node"], "addresses": [mesh["url"]]}]
+    (tmp_path / "invite").write_text(invite["invite"], encoding="utf-8")
+    second = start("--data-dir", str(tmp_path / "second"), "--join", f"@{tmp_path / 'invite'}", "--set", "log.level=debug")
+    url = second.listening()["url"]
+    status = wait_for(lambda: get(f"{url}/v1/mesh/status"), lambda told: told["members"]["alive"] == 2)
+    assert (status["mesh"], status["state"], status["isFounder"]) == (
+        get(f"{http['url']}/v1/mesh/status")["mesh"],
+        "member",
+        False,
+    )
+    assert not (tmp_path / "second/operator.key").exists()
+    assert (tmp_path / "data/operator.key").stat().st_mode & 0o777 == 0o600
+    post(f"{http['url']}/v1/mesh/forget", {"node": status["node"], "evenAlive": True})
+    code, log = second.end()
+    assert (code, json.loads(log.splitlines()[-1])["error"]["code"]) == (1, "invalid-state")
+    assert "removed this node from its mesh" in log
+    assert invite["invite"] not in log
+    assert first.end(signal.SIGTERM)[0] == 0
+    alone = start("--data-dir", str(tmp_path / "alone"))
+    alone.listening()
+    alone.end(signal.SIGTERM)
+    code, log = start("--data-dir", str(tmp_path / "alone"), "--join", f"@{tmp_path / 'invite'}").end()
+    assert (code, json.loads(log.splitlines()[-1])["error"]["code"]) == (1, "other-mesh")
+
+
+def wait_for(look: Any, is_there: Any) -> Any:
+    """What ``look`` sees once ``is_there`` says so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_there(seen := look()):
+        assert time.monotonic() < deadline, seen
+    return seen
 
 
 def test_is_the_same_node_after_a_restart(start: Any) -> None:

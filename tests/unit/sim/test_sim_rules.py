@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sim_helpers import Court
 
+from golemp2p.core.effects import Send
 from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_state import Role
+from golemp2p.model.messages_shard import RequestVote, ShardMessage
+from golemp2p.model.messages_shard import Voted as VoteBody
 from golemp2p.model.replica_write import ReplicaRecord
-from golemp2p.model.replication import Base, Configuration, Election, Entry, Member, NoOp
+from golemp2p.model.replication import MAIN_BRANCH, Base, Configuration, Election, Entry, Member, NoOp
 from golemp2p_sim.checkers.logs import Logs
 from golemp2p_sim.checkers.memory import Memory
 from golemp2p_sim.checkers.quorums import Quorums, do_meet
@@ -18,6 +23,7 @@ from golemp2p_sim.checkers.votes import Votes
 from golemp2p_sim.node import Ballot
 from golemp2p_sim.shard_node import member_of
 from golemp2p_sim.shard_seen import Acknowledged, Born, Change, Cut, Doubted, Forgot, Kept, Serving, Settled, Voted
+from golemp2p_sim.shard_witness import Witness
 
 A, B, C, D, E, F = (member_of(node) for node in range(6))
 THREE = Configuration((A, B, C))
@@ -84,6 +90,36 @@ def test_a_vote_that_breaks_a_rule(judge: str, seen: Any) -> None:
     bench.see(1, ballot(B, A))
     bench.see(1, seen)
     assert bench.verdict() == [judge]
+
+
+def told(witness: Witness, candidate: Member, last: tuple[int, int], *, trial: bool = False) -> None:
+    request = RequestVote(trial, False, last[1], last[0], THREE, 0)
+    witness.hears(b_at((1, 3)), candidate.public_key, ShardMessage(0, MAIN_BRANCH, 2, candidate.store_id, request))
+
+
+def b_at(last: tuple[int, int]) -> Any:
+    """B's replica with a log up to ``last``, which follows nobody."""
+    replica = SimpleNamespace(log=SimpleNamespace(last=last), is_serving=False, primary=None, role=Role.FOLLOWER)
+    return SimpleNamespace(shard=0, replica=replica, applied=0)
+
+
+def granted(candidate: Member) -> Send:
+    return Send(candidate.public_key, ShardMessage(0, MAIN_BRANCH, 2, B.store_id, VoteBody(2, False, None, b"")))
+
+
+def test_a_vote_is_told_with_the_request_that_it_answers() -> None:
+    witness = Witness(B, lambda _shard: disk(3))
+    told(witness, A, (1, 4))
+    (_, seen) = witness.promises(b_at((1, 3)), granted(A))
+    assert (seen.asked_last, seen.own_last) == ((1, 4), (1, 3))
+
+
+@pytest.mark.parametrize(("candidate", "trial"), [(C, False), (A, True)])
+def test_a_vote_that_answers_nothing_that_was_heard_is_an_alarm_of_its_own(candidate: Member, trial: bool) -> None:
+    witness = Witness(B, lambda _shard: disk(3))
+    told(witness, candidate, (1, 2), trial=trial)
+    with pytest.raises(AssertionError):
+        witness.promises(b_at((1, 3)), granted(A))
 
 
 # -- logs ---------------------------------------------------------------------------------------------------------------------
