@@ -1,6 +1,6 @@
 """A node gives a worker's history away: as one file to whoever asks it, log by log to other nodes.
 
-    export(worker) ──> Opening
+    export_worker ──> Opening
                   ──> the worker's log     ┐ from here, if this node leads the shard; else from who does, or from a replica:
                   ──> its component's log  ┘ HISTORY calls, passed on frame by frame
                   ──> the component's bytes (``drivers.blobs``)
@@ -74,8 +74,8 @@ class _NotHeld(Exception):
 
 
 class Histories:
-    """``commit_position(shard)``: up to where the shard's log is committed as far as this node knows; ``None`` when it is no
-    replica."""
+    """Serves ``client.Histories``. ``commit_position(shard)``: up to where the shard's log is committed as far as this node knows;
+    ``None`` when it is no replica."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Histories:
 
     # -- for whoever asks this node
 
-    async def export(self, worker: WorkerId, *, with_component: bool = True) -> AsyncGenerator[bytes, None]:
+    async def export_worker(self, worker: WorkerId, *, with_component: bool = True) -> AsyncGenerator[bytes, None]:
         """The file (``wire.history``), piece by piece. Returns when the worker was found; then it is to be used up, or closed.
 
         Raises ``WorkerNotFound``, ``WorldError``, ``DataDamaged`` when no replica has it whole; on the way, the two latter.
