@@ -170,7 +170,14 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
         edge_stop = trio.Event()
         try:
             urls = await nursery.start(
-                partial(serve, client, gateway_settings(settings), admin=service.admin, shutdown=edge_stop)
+                partial(
+                    serve,
+                    client,
+                    gateway_settings(settings),
+                    admin=service.admin,
+                    histories=service.histories,
+                    shutdown=edge_stop,
+                )
             )
         except OSError as error:
             raise cannot_listen(settings.http, error) from error
