@@ -6,8 +6,8 @@ The journal is replaying from beginning to end, so no host function ever acts; w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from golemp2p.core.recorded import JournalEnded, Recorded
 from golemp2p.drivers.history_check import Plan
@@ -17,11 +17,8 @@ from golemp2p.model.ids import WorkerId
 from golemp2p.ports import GuestLimits, RandomBytes
 from golemp2p.values import cbor
 
-
-class Blobs(Protocol):
-    def blob(self, sha256: bytes) -> bytes:
-        """Raises ``DataDamaged``."""
-        ...
+BytesOf = Callable[[e.Payload], bytes]
+"""The bytes of a payload, wherever they are. What it raises ends the execution."""
 
 
 class JudgedJournal:
@@ -29,13 +26,12 @@ class JudgedJournal:
 
     replaying = True
 
-    def __init__(self, recorded: Recorded, blobs: Blobs) -> None:
+    def __init__(self, recorded: Recorded, bytes_of: BytesOf) -> None:
         self._recorded = recorded
-        self._blobs = blobs
+        self._bytes_of = bytes_of
 
     def take(self, function: str, request_hash: bytes) -> bytes:
-        payload = self._recorded.take_host_call(function, request_hash)
-        response = payload if isinstance(payload, bytes) else self._blobs.blob(payload.sha256)
+        response = self._bytes_of(self._recorded.take_host_call(function, request_hash))
         cbor.loads(response, what=f"the recorded response of {function}")  # hostile bytes must not become objects
         return response
 
@@ -89,7 +85,7 @@ class JudgedPromises:
 class JudgedHost:
     """One per execution. ``files_root``: as in ``ports.WorkerHost``."""
 
-    def __init__(self, plan: Plan, recorded: Recorded, blobs: Blobs, *, files_root: Path, limits: GuestLimits) -> None:
+    def __init__(self, plan: Plan, recorded: Recorded, bytes_of: BytesOf, *, files_root: Path, limits: GuestLimits) -> None:
         create = plan.create
         self.worker = plan.worker
         self.component_version = create.component_version
@@ -102,7 +98,7 @@ class JudgedHost:
         )
         self.files_root = files_root
         self.limits = limits
-        self.journal = JudgedJournal(recorded, blobs)
+        self.journal = JudgedJournal(recorded, bytes_of)
         self.promises = JudgedPromises(self.journal)
         self.indexed: dict[tuple[str, tuple[str, ...]], int] = {}
         self.key: str | None = None

@@ -104,6 +104,8 @@ class Reexecution:
             self._stop(str(stopped))
         except UsageError as error:
             self._wrong(f"the journal calls what its component does not have: {error}")
+        except DataDamaged as error:
+            self._wrong(f"the journal holds what no node writes: {error}")
         except Golemp2pError as error:
             self._stop(f"{error.code}: {error}")
         except _MISFIT as error:
@@ -139,7 +141,7 @@ class Reexecution:
         """A new instance; ``None`` when it came to an end before its first invocation."""
         if self._files_dir.exists():
             await trio.to_thread.run_sync(shutil.rmtree, self._files_dir)
-        host = JudgedHost(self._plan, self._recorded, self._source, files_root=self._files_dir, limits=self._limits)
+        host = JudgedHost(self._plan, self._recorded, self._bytes, files_root=self._files_dir, limits=self._limits)
         instance: GuestInstance | None = None
         try:
             instance = await self._component.instantiate(host)
@@ -256,7 +258,12 @@ class Reexecution:
         return found
 
     def _bytes(self, payload: e.Payload) -> bytes:
-        return payload if isinstance(payload, bytes) else self._source.blob(payload.sha256)
+        """Raises ``_Stopped`` when it was left out."""
+        if isinstance(payload, bytes):
+            return payload
+        if payload.sha256 not in self._plan.blobs:
+            raise _Stopped(f"blob {payload.sha256.hex()} was left out")
+        return self._source.blob(payload.sha256)
 
     # -- telling
 
