@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+from golemp2p.drivers.blob_fetches import chunks_of
 from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.summary import WORKER
 from golemp2p.errors import DataDamaged, Golemp2pError, NotFound, Overloaded, WorkerNotFound, WorldError
@@ -150,12 +151,16 @@ class Histories:
     async def _component(self, worker: WorkerId, version: int) -> AsyncGenerator[bytes, None]:
         """The component's log, and the bytes of one version; as much of it as there is to be had."""
         wasm: e.BlobRef | None = None
+        has_begun = False
         try:
             async with aclosing(self._log(HistoryAsk(COMPONENT, str(worker.component)))) as frames:
                 async for frame in frames:
+                    has_begun = True
                     wasm = wasm or _version_in(frame, version)
                     yield frame
-        except NotFound as error:
+        except (NotFound, WorldError, DataDamaged) as error:
+            if has_begun:
+                raise
             logger.info("history_without_component", extra={"worker": str(worker), "error": str(error)})
         if wasm is None:
             return
@@ -206,14 +211,15 @@ class Histories:
         ``DataDamaged``."""
         splitter, order, is_sealed = FrameSplitter(is_part=True), Order(ask.kind), False
         async with self._mesh.fetch(node, HISTORY, encode_history_ask(ask), progress_s=PROGRESS_S) as bulk:
-            async for chunk in bulk:
-                for data in splitter.feed(chunk):
-                    frame = opened(data)
-                    order.take(data, frame)
-                    if is_sealed or (isinstance(frame, LogOpening) and (frame.kind, frame.identity) != ask):
-                        raise DataDamaged("history", f"node {node.hex()[:16]} gave another log than it was asked for")
-                    is_sealed = isinstance(frame, SealFrame)
-                    yield data
+            async with chunks_of(bulk) as chunks:
+                async for chunk in chunks:
+                    for data in splitter.feed(chunk):
+                        frame = opened(data)
+                        order.take(data, frame)
+                        if is_sealed or (isinstance(frame, LogOpening) and (frame.kind, frame.identity) != ask):
+                            raise DataDamaged("history", f"node {node.hex()[:16]} gave another log than it was asked for")
+                        is_sealed = isinstance(frame, SealFrame)
+                        yield data
             if not decode_history_held(bulk.final):
                 raise _NotHeld
         splitter.end()
