@@ -73,6 +73,9 @@ GUESTS = (
     Guest("kitchen", "c", f"{TEST}/kitchen/kitchen.c", f"{TEST}/kitchen/wit", "kitchen", "every WIT type, both ways"),
     Guest("probe", "python", f"{TEST}/probe/python", f"{TEST}/probe/wit", "probe", "everything a guest asks of the host"),
     Guest("bench", "c", f"{TEST}/bench/bench.c", f"{TEST}/bench/wit", "bench", "clock reads, sleeps and spins, cheaply"),
+    Guest(
+        "errand", "c", f"{TEST}/errand/errand.c", f"{TEST}/errand/wit", "errand", "work that takes time or waits for somebody"
+    ),
     Guest("born", "wat", f"{TEST}/born.wat", about="asks the host while it is instantiated"),
     Guest("stranger", "wat", f"{TEST}/stranger.wat", about="imports what no host has"),
 )

@@ -273,10 +273,23 @@ class Recovery(NamedTuple):
     refused: tuple[tuple[int, str], ...]
 
 
+class Figure(NamedTuple):
+    """A metric of one shard or of one peer. Names without prefix; those that end in ``_total`` are counters."""
+
+    name: str
+    label: str
+    of: str
+    value: float
+
+
 class MeshAdmin(Protocol):
     """Nodes are named by their id, by the first digits of it (at least 4), or by their public key in hex."""
 
     def status(self) -> NodeStatus: ...
+
+    def figures(self) -> list[Figure]:
+        """Of every shard that this node holds, and of every peer that it knows, as of now. Those of one name stand together."""
+        ...
 
     async def peers(self) -> list[PeerInfo]:
         """All members and those that left or died lately, this node first. Asks each of them; takes two seconds if one is silent."""

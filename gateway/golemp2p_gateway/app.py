@@ -79,7 +79,8 @@ class EdgeApp:
         primary: Primary = unknown_primary,
         histories: Histories | None = None,
     ) -> None:
-        self.edge = Edge(client, settings, EdgeMetrics(client.statistics), admin, primary, histories)
+        metrics = EdgeMetrics(client.statistics) if admin is None else EdgeMetrics(client.statistics, admin.figures)
+        self.edge = Edge(client, settings, metrics, admin, primary, histories)
         self._hot = Router(route for route in ROUTES if route.hot)
         self._quart = make_quart(self.edge)
         self._callers = Callers(settings)

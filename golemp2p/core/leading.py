@@ -183,7 +183,8 @@ class Leading:
         else:
             self._ship(member, progress, now_ns)
             self._remind(member, progress, now_ns)
-        self._take_over()
+        if member == self._transfer and answer.refusal is None:  # a refusal may be its answer to being told to take over
+            self._take_over()
 
     def outran(self, member: Member) -> None:
         """A removed member is in a higher term, which it reached in vain: it listens no more, so it is told nothing."""
@@ -316,7 +317,8 @@ class Leading:
         """Begin a change of members (S8). Returns the position of the configuration it begins with.
 
         Raises ``InvalidState``: a change is under way, this primary has not committed its election, a voter to come has not
-        caught up as a learner, or the sizes are not allowed.
+        caught up as a learner, the sizes are not allowed, or no majority of the voters to come is held alive: what they cannot commit,
+        nobody can take back.
         """
         state = self._state
         log = state.log
@@ -327,6 +329,8 @@ class Leading:
                 if voter not in log.configuration.electors and not self.is_caught_up(voter):
                     raise InvalidState(f"{voter.public_key.hex()} has not caught up as a learner")
         changed = next_configuration(log.configuration, voters, learners, joint=state.rules.joint_consensus)
+        if not is_quorum(changed, [member for member in changed.electors if member.public_key not in state.suspected]):
+            raise InvalidState("too few of the voters to come are held alive")
         position = self.add(changed)
         self.flush(now_ns)
         return position
@@ -359,6 +363,7 @@ class Leading:
         return self._transfer is not None
 
     def _take_over(self) -> None:
+        """Tell it to, if it is up to date. If that gets lost, or it cannot, the hand-over is called off in time."""
         target = self._transfer
         if target is None or target not in self.progress:
             return

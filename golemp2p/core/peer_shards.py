@@ -365,8 +365,9 @@ class PeerShards:
             if seats is not None:
                 self._change(shard, *seats, now_ns)
             return
+        voters = self.voters(shard)
         caught_up = frozenset([m.public_key for m in configuration.learners if replica.is_caught_up(m)])
-        voters, learners = self.voters(shard), tuple([m.public_key for m in configuration.learners])
+        learners = tuple([key for key, _ in configuration.learners if key not in voters])  # else it waits for its own lost seat
         known = self._views.get(shard)
         is_same = known is not None and (known.voters, known.learners, known.caught_up) == (voters, learners, caught_up)
         if is_same and not learners:
@@ -416,8 +417,10 @@ class PeerShards:
         return [place.public_key for place in willing] + [place.public_key for place in places if not place.weight]
 
     def _store_of(self, public_key: bytes) -> bytes | None:
+        """Of a node that is there to take its seats again; the planner gives those of others away in its time."""
         node = self._member_of(public_key)
-        return None if node is None else node.record.store_id
+        stays = node is not None and node.is_present and node.record.weight > 0
+        return node.record.store_id if node is not None and stays else None
 
     # -- effects of replicas
 

@@ -80,9 +80,10 @@ Step = ProposeConfiguration | HandOver
 class Situation:
     """What planning needs to know of the mesh at one moment. ``present`` (they take replicas), ``gone`` (for good: dead long enough,
     draining, left, removed or unknown) and the rest (dead, but not long enough) are disjoint. ``departed``: those of ``gone`` that
-    will not return. ``known``: members that neither left nor are draining."""
+    will not return. ``known``: members that neither left nor are draining. ``alive``: those not held dead, draining ones among them."""
 
     own: bytes
+    alive: frozenset[bytes]
     present: dict[bytes, Place]
     known: frozenset[bytes]
     dead: frozenset[bytes]
@@ -101,6 +102,10 @@ class Situation:
         only because some are dead, since then the rest could not outvote them should they be alive after all."""
         count = min(self.profile.replicas, len(self.present))
         return max(count - (count + 1) % 2, 1) if count > now else now
+
+    def can_decide(self, voters: Sequence[bytes]) -> bool:
+        """Whether a majority of them is held alive. A change to others could not be committed, and nobody could take it back."""
+        return sum([key in self.alive for key in voters]) > len(voters) // 2
 
 
 def next_step(view: ShardView, target: Sequence[bytes], about: Situation) -> Step | None:
@@ -128,19 +133,20 @@ def _wanted_voters(view: ShardView, target: Sequence[bytes], about: Situation) -
     kept = [key for key in view.voters if not about.is_gone(key)]
     departed = [key for key in view.voters if about.has_departed(key)]
     count = about.voters_count(len(view.voters))
-    if departed and len(about.present) < len(view.voters):  # shrink only by those that said farewell
+    if departed and len({*kept, *about.present}) < len(view.voters):  # shrink only by those that said farewell
         count = max(1, count - 2 * ((len(departed) + 1) // 2))
     fresh = [key for key in target if key not in kept]
-    if len(kept) < count:
-        gone = [key for key in view.voters if key not in kept]
-        filled = [*kept, *fresh, *gone][:count]
-        return filled if len(filled) == count else list(view.voters)
+    gone = [key for key in view.voters if key not in kept]
     if len(kept) > count:
-        order = sorted(kept, key=lambda key: (key != about.own, key not in about.present, key not in target))
-        return order[:count]
-    if about.settled and fresh and all(key in about.present for key in kept):
-        return _with_a_swap(view.shard, kept, target, fresh[0], about)
-    return kept
+        kept.sort(key=lambda key: (key != about.own, key not in about.present, key not in target))
+    elif len(kept) == count and about.settled and fresh and all(key in about.present for key in kept):
+        kept = _with_a_swap(view.shard, kept, target, fresh[0], about)
+    lively = [key for key in kept if key in about.present]
+    for order in ((*kept, *fresh, *gone), (*lively, *fresh, *kept, *gone)):  # the dead of late keep their seats if they can
+        wanted = list(dict.fromkeys(order))[:count]
+        if len(wanted) == count and about.can_decide(wanted):
+            return wanted
+    return list(view.voters)
 
 
 def _with_a_swap(shard: int, kept: list[bytes], target: Sequence[bytes], newcomer: bytes, about: Situation) -> list[bytes]:
@@ -279,6 +285,7 @@ class Planner:
         self._compute_targets()
         return Situation(
             own=self._own,
+            alive=frozenset(k for k, m in self._members.items() if m.is_present),
             present=self._present,
             known=frozenset(k for k, m in self._members.items() if m.status < Status.LEFT and m.record.weight),
             dead=frozenset(member.public_key for member in dead if member.since_ns > deadline_ns),

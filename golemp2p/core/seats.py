@@ -18,7 +18,7 @@ def next_seats(
     configuration: Configuration, store_of: Callable[[bytes], bytes | None], is_caught_up: Callable[[Member], bool]
 ) -> Seats | None:
     """(voters, learners) to propose next; ``None`` if nothing can be done now. ``store_of``: id of the store that the node with this
-    public key has now, ``None`` if unknown. See also ``has_stale``."""
+    public key has now, ``None`` if unknown, or if the node is not there to take a seat. See also ``has_stale``."""
     if configuration.is_joint:
         return None
     successors = {voter: successor for voter in configuration.voters if (successor := _successor(voter, store_of)) != voter}

@@ -16,12 +16,13 @@ from golemp2p.model.worker import OwnedResource, WorkerStatus
 
 
 class Invocation(NamedTuple):
-    """An accepted invocation. ``at``: index of its pending or its invoked entry."""
+    """An accepted invocation. ``at``: index of its pending or its invoked entry; ``time_ns``: that entry's."""
 
     function: str
     key: str
     request: e.Payload
     at: int
+    time_ns: int
 
 
 class Completed(NamedTuple):
@@ -132,6 +133,11 @@ class WorkerState:
         return WorkerStatus.IDLE
 
     @property
+    def open_invocations(self) -> list[Invocation]:
+        """The one that runs, and those that wait for their turn."""
+        return [*([self.running] if self.running is not None else []), *self.pending.values()]
+
+    @property
     def has_open_work(self) -> bool:
         """Something that must go on by itself after a restart of the node."""
         if self.create is None or self.create.ephemeral or self.failed or self.interrupted or self.exited is not None:
@@ -148,7 +154,7 @@ class WorkerState:
 
     def _invoked(self, index: int, entry: e.ExportedFunctionInvoked) -> None:
         self.pending.pop(entry.idempotency_key, None)
-        self.running = Invocation(entry.function, entry.idempotency_key, entry.request, index)
+        self.running = Invocation(entry.function, entry.idempotency_key, entry.request, index, entry.time_ns)
 
     def _completed(self, index: int, entry: e.ExportedFunctionCompleted) -> None:
         if self.running is not None:
@@ -157,7 +163,7 @@ class WorkerState:
 
     def _pending(self, index: int, entry: e.PendingInvocation) -> None:
         key = entry.idempotency_key
-        self.pending[key] = Invocation(entry.function, key, entry.request, index)
+        self.pending[key] = Invocation(entry.function, key, entry.request, index, entry.time_ns)
 
     def _canceled(self, index: int, entry: e.CancelPendingInvocation) -> None:
         if self.pending.pop(entry.idempotency_key, None) is not None:

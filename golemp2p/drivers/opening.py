@@ -5,7 +5,7 @@ MeshClient -> LocalClient -> Workers, Components, Timers -> Shards -> PeerDriver
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -113,7 +113,7 @@ async def open_service(
         join=mesh_settings.join, operator=world.make_operator,
     )  # fmt: skip
     async with trio.open_nursery() as nursery:
-        spawn = nursery.start_soon
+        spawn = partial(_start_unless_over, nursery)
         peer = await _peer(world, mesh, signer, mesh_settings)
         peers = PeerDriver(peer, storage, spawn=spawn, shards_count=mesh.shards_count)
         blobs = Blobs(storage, peers, spawn=spawn)
@@ -221,6 +221,7 @@ async def open_service(
             with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_DEADLINE_S):
                 await workers.flush()
                 await client.stop_workers()
+            peers.close()  # before the tasks end that could carry out what is still decided
             nursery.cancel_scope.cancel()
 
 
@@ -258,6 +259,12 @@ async def _serve_forward(components: Components, routing: Routed, shard: int, ke
 def _commit_position(peer: Peer, shard: int) -> int | None:
     replica = peer.shards.held().get(shard)
     return None if replica is None else replica.commit_position
+
+
+def _start_unless_over(nursery: trio.Nursery, function: Callable[..., Awaitable[object]], *args: object) -> None:
+    """What the disk and the network still report while the service ends leads to nothing more."""
+    if not nursery.cancel_scope.cancel_called:
+        nursery.start_soon(function, *args)
 
 
 def _incarnation_of(peer: Peer, public_key: bytes) -> int | None:

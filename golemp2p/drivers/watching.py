@@ -24,6 +24,7 @@ from golemp2p.drivers.primaries import malformed
 from golemp2p.errors import (
     DataDamaged,
     DeadlineExceeded,
+    Draining,
     Golemp2pError,
     Moved,
     Overloaded,
@@ -50,6 +51,9 @@ FIND_S = 10.0
 LOST_S = 60.0
 """The same for who was connected: takeovers take seconds."""
 
+MOVES_S = 5.0
+"""So long after a stream has ended its worker may move: a node that stops sends its listeners home before it hands everything over."""
+
 PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 1.0
 BUFFER = 128
 """Events on their way to the listener. When it is slower than the worker, the stream ends where the events are made."""
@@ -73,12 +77,24 @@ class Watching:
         self._locate = locate
         self._spawn = spawn
         self._streams: Counter[bytes] = Counter()
-        self.watched_count = 0
+        self._watches: dict[_Watch, None] = {}
+        self._is_closed = False
+
+    @property
+    def watched_count(self) -> int:
+        return len(self._watches)
+
+    def close(self) -> None:
+        """This node is going to stop: whoever listens here is sent home, and nobody else comes in."""
+        self._is_closed = True
+        for watch in list(self._watches):
+            watch.scope.cancel()
 
     # -- for other nodes
 
     async def serve(self, asked: Asked) -> bytes:
-        """Answers calls of kind ``EVENTS``. Raises ``Moved`` when the worker goes, or went, elsewhere; returns when its stream ends."""
+        """Answers calls of kind ``EVENTS``. Raises ``Moved`` for a worker of other nodes; returns when its stream here ends, for
+        whatever reason: the asker finds out (``_look_after``)."""
         worker = decode_asked(asked.payload)
         self._check(worker)
         if self._streams[asked.peer] >= STREAMS_PER_PEER_MAX:
@@ -91,7 +107,6 @@ class Watching:
                     await asked.send(item)
         finally:
             self._streams[asked.peer] -= 1
-        self._check(worker)
         return b""
 
     def _check(self, worker: WorkerId) -> None:
@@ -104,14 +119,16 @@ class Watching:
     @asynccontextmanager
     async def connect(self, worker: WorkerId) -> AsyncIterator[AsyncIterator[WorkerEvent]]:
         """As ``Client.connect``. The iterator may raise ``WorldError`` when the worker has no primary for long."""
+        if self._is_closed:
+            raise Draining("this node is shutting down; try again in a moment, or another node", 1.0)
         watch = _Watch(self, worker)
         self._spawn(watch.run)
-        self.watched_count += 1
+        self._watches[watch] = None
         try:
             await watch.wait_entered()
             yield watch
         finally:
-            self.watched_count -= 1
+            del self._watches[watch]
             watch.scope.cancel()
 
     def source(self, worker: WorkerId) -> Callable[[_Watch], Awaitable[None]]:
@@ -136,6 +153,23 @@ class Watching:
                 watch.enter()
                 for event in came:
                     await watch.show(event)
+        await self._look_after(watch.worker, primary)
+
+    async def _look_after(self, worker: WorkerId, primary: bytes) -> None:
+        """The stream at ``primary`` has ended. Returns if that was all; raises ``WorkerNotFound`` if the worker has ended, too, and
+        ``Moved`` if its node sent its listeners home because it stops, and another leads the worker now."""
+        shard = worker.key.shard(self._mesh.shards_count)
+        until = trio.current_time() + MOVES_S
+        while True:
+            try:
+                await self._locate(worker)
+            except WorldError as error:
+                raise Moved(f"the worker's node does not answer: {error}", PAUSE_MIN_S) from error
+            if self._mesh.primary(shard) != primary:
+                raise Moved("another node leads the worker's shard now", PAUSE_MIN_S)
+            if trio.current_time() >= until:
+                return
+            await trio.sleep(PAUSE_MAX_S)
 
     async def locate(self, worker: WorkerId) -> None:
         if not self._mesh.is_ready(worker.key.shard(self._mesh.shards_count)):

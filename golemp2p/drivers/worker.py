@@ -24,6 +24,7 @@ from golemp2p.drivers.components import LoadedComponent
 from golemp2p.drivers.events import EventStream
 from golemp2p.drivers.execution import Execution
 from golemp2p.drivers.failures import failure_from, refusal_of
+from golemp2p.drivers.invocation_log import log_finished
 from golemp2p.drivers.journal import WorkerJournal
 from golemp2p.drivers.oplog import LogWriter
 from golemp2p.drivers.promises import Promises
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RESUMABLE = (WorkerStatus.INTERRUPTED, WorkerStatus.SUSPENDED, WorkerStatus.IDLE, WorkerStatus.RUNNING)
 LOG_CHARS_MAX = 16 * 1024
 """Longer output is recorded in pieces, longer error texts are cut: an entry is bounded."""
 
@@ -97,7 +99,7 @@ class Worker:
         self._scope: trio.CancelScope | None = None
         self._task_running = False
         self._restart_asked = False
-        writer.on_broken = self._break
+        writer.on_broken = self.drop
         self._time_offset = max(node.clock.wall_ns(), state.last_time_ns) - node.clock.monotonic_ns()
 
     # -- what executions use --------------------------------------------------------------------------------------------
@@ -234,8 +236,9 @@ class Worker:
     async def cancel_pending(self, key: str) -> bool | None:
         """True: canceled. False: started, or finished. ``None``: unknown key."""
         if key in self.state.pending:
+            ended = [self.state.pending[key]]
             self.append(e.CancelPendingInvocation(self.now_ns(), key))
-            self._settle_when_durable([key], None, refusal_of(self.state.results[key]))
+            self._finish(ended, None, refusal_of(self.state.results[key]))
             await self.writer.commit()
             return True
         if key in self.state.results or self._mailbox.is_waiting(key):
@@ -258,19 +261,14 @@ class Worker:
         self.append(e.Interrupted(self.now_ns()))
         if self._scope is not None:
             self._scope.cancel()
-        keys = self.waiters.keys()
-        self._settle_when_durable(keys, None, WorkerInterrupted("Interrupted via the Golem API"))
+        keys, reason = self.waiters.keys(), WorkerInterrupted("Interrupted via the Golem API")
+        self.writer.when_durable(lambda failure: self.waiters.settle(keys, None, failure or reason))
         await self.writer.commit()
 
     async def resume(self) -> None:
         """Let an interrupted or suspended worker go on."""
         state = self.state
-        if state.status not in (
-            WorkerStatus.INTERRUPTED,
-            WorkerStatus.SUSPENDED,
-            WorkerStatus.IDLE,
-            WorkerStatus.RUNNING,
-        ):
+        if state.status not in RESUMABLE:
             raise InvalidState(f"worker {self.id} is {state.status.value}; only interrupted, suspended or idle ones resume")
         if state.interrupted or state.suspended:
             self.append(e.Resumed(self.now_ns()))
@@ -299,7 +297,7 @@ class Worker:
                 if scope.cancelled_caught:
                     again = self._interrupted()
         except WorldError as error:  # the log cannot be written any more
-            self._break(error)
+            self.drop(error)
         except BaseException:
             self.unload()
             raise
@@ -326,7 +324,7 @@ class Worker:
         except WorkerFailure as failure:
             return await self._fail(failure)
         except (WorldError, DataDamaged) as error:
-            self._break(error)
+            self.drop(error)
         except Exception as error:  # a bug of ours: this worker stops loudly, the node goes on
             logger.exception("worker_crashed", extra={"worker": str(self.id)})
             return await self._fail(WorkerFailure(f"internal error: {error!r}"))
@@ -372,20 +370,18 @@ class Worker:
 
     def complete(self, function: str, value: Any, response: bytes) -> None:
         """The running invocation has its result; callers get it when it is durable."""
-        assert self.state.running is not None
-        key = self.state.running.key
+        running = self.state.running
+        assert running is not None
         self.append(e.ExportedFunctionCompleted(self.now_ns(), response, 0))
         self.node.invocations_total += 1
-        self._publish(WorkerEvent("invocation-finished", self.now_ns(), function=function, idempotency_key=key))
-        if logger.isEnabledFor(logging.DEBUG):
-            told = {"worker": str(self.id), "function": function, "key": key, "oplog_index": self.state.tail - 1}
-            logger.debug("invocation_finished", extra=told)
-        self._settle_when_durable([key], value, None)
+        self._publish(WorkerEvent("invocation-finished", self.now_ns(), function=function, idempotency_key=running.key))
+        self._finish([running], value, None)
 
     def refuse(self, key: str, error: Golemp2pError) -> None:
         """The running invocation ends with an error that leaves the worker usable."""
+        ended = [each for each in self.state.open_invocations if each.key == key]
         self.append(e.InvocationRefused(self.now_ns(), key, error.code, str(error)[:LOG_CHARS_MAX]))
-        self._settle_when_durable([key], None, error)
+        self._finish(ended, None, error)
 
     # -- ends of an execution -------------------------------------------------------------------------------------------
 
@@ -415,9 +411,9 @@ class Worker:
         self.unload()
         if self.create.ephemeral:
             return self._refuse_current(exited)
-        keys = self._open_keys()
+        ended = self.state.open_invocations
         self.append(e.Exited(self.now_ns(), exited.status))
-        self._settle_when_durable(keys, None, exited)
+        self._finish(ended, None, exited)
         return False
 
     def _refuse_current(self, failure: WorkerFailure) -> bool:
@@ -434,24 +430,22 @@ class Worker:
         if not self.create.ephemeral:
             sample = int.from_bytes(self.node.random_bytes(4), "big") / 2**32
             delay = delay_before_retry(self.retry_policy, self.state.failures + 1, failure.code, sample)
-        logger.warning(
-            "execution_failed",
-            extra={"worker": str(self.id), "code": failure.code, "error": str(failure), "retry_in_s": delay},
-        )
+        told = {"worker": str(self.id), "code": failure.code, "error": str(failure), "retry_in_s": delay}
+        logger.warning("execution_failed", extra=told)
         self.node.count_failure(failure.code)
         if self.create.ephemeral:
             return self._refuse_current(failure)
-        keys = self._open_keys()
+        ended = self.state.open_invocations
         self.append(e.Failed(self.now_ns(), failure.code, str(failure)[:LOG_CHARS_MAX], delay is not None))
         if delay is None:
-            self._settle_when_durable(keys, None, failure)
+            self._finish(ended, None, failure)
             return False
         self.writer.flush_nowait()
         await trio.sleep(delay)
         return True
 
-    def _break(self, error: Exception) -> None:
-        """The log cannot be written or read: this object is of no more use, and its guest must not go on."""
+    def drop(self, error: Exception) -> None:
+        """The log cannot be written or read, or is another node's now: this object is of no more use, its guest must stop (S10)."""
         if self.gone:
             return
         if not isinstance(error, Moved):
@@ -463,10 +457,6 @@ class Worker:
         self.unload()
         self._leave(error)
         self.node.broken(self, error)
-
-    def moved(self, error: Exception) -> None:
-        """Another node runs this worker from now on: nothing is written or answered here any more (S10)."""
-        self._break(error)
 
     def _leave(self, error: Exception) -> None:
         """Nobody shall wait for this object any more."""
@@ -480,22 +470,22 @@ class Worker:
         if execution is not None:
             execution.close()
 
-    def _open_keys(self) -> list[str]:
-        running = self.state.running
-        return [*([running.key] if running is not None else []), *self.state.pending]
-
     # -- outcomes -------------------------------------------------------------------------------------------------------
 
-    def _settle_when_durable(self, keys: list[str], value: Any, error: Exception | None) -> None:
-        if self.create.ephemeral:
-            self.waiters.settle(keys, value, error)
-            self.writer.flush_nowait()
-            return
+    def _finish(self, ended: list[Invocation], value: Any, error: Golemp2pError | None) -> None:
+        """These invocations are over; who waits is told, and a line is logged, when that is durable."""
+        now_ns = self.now_ns()
 
         def durable(failure: Exception | None) -> None:
-            self.waiters.settle(keys, value, failure or error)
+            self.waiters.settle([each.key for each in ended], value, failure or error)
+            if failure is None:
+                log_finished(self.id, ended, now_ns, error)
 
-        self.writer.when_durable(durable)
+        if self.create.ephemeral:
+            durable(None)
+            self.writer.flush_nowait()
+        else:
+            self.writer.when_durable(durable)
 
     def _publish(self, event: WorkerEvent) -> None:
         """Show an event once what it tells of is durable (S6); soon, if somebody listens."""

@@ -427,7 +427,7 @@ class Workers:
     def _shard_stopped(self, shard: int) -> None:
         """Another node runs its workers from now on."""
         for worker in [worker for worker in self._loaded.values() if self.shard_of(worker.id) == shard]:
-            worker.moved(moved(shard))
+            worker.drop(moved(shard))
 
     def is_shard_busy(self, shard: int) -> bool:
         """Whether a worker of ``shard`` has something under way."""

@@ -148,6 +148,10 @@ class Network:
             self._dropped, tuple(sorted(self._conduct.counts.items())), traffic,
         )  # fmt: skip
 
+    def traffic(self) -> dict[bytes, SessionStatistics]:
+        """Of each connection, by the peer's public key."""
+        return {peer: link.session.statistics() for peer, link in self._links.items() if link.session is not None}
+
     # -- life
 
     async def run(
@@ -211,6 +215,7 @@ class Network:
             and (link.is_kept or not resting)
             and self._nursery
             and not self._closing.is_set()
+            and not self._nursery.cancel_scope.cancel_called
         ):
             link.is_dialling = True
             self._nursery.start_soon(self._dial, link)

@@ -5,7 +5,7 @@ it.
     entries      the entries after the base, committed or not               base_heads   where each log ended at the base
     segments     one row per segment of a log, in the order of the log      payloads     their bytes, by the segment's id
     staged       segments fetched for a base that is not complete           damaged      logs that are to be fetched again
-    milestones   elections, configurations, branches: for good              meta         a few named values
+    milestones   elections, configurations and branches, for good           meta         a few named values
     heads        one row per log that is described                          undescribed  one per log that is not
 
 An entry and its segment have one id, so an entry points to its bytes and nothing is stored twice. The bytes lie by

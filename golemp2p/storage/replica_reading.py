@@ -16,10 +16,10 @@ from golemp2p.model.ids import Key
 from golemp2p.model.replica_write import ReplicaRecord
 from golemp2p.model.replication import BLANK_BASE, HASH_BYTES, NO_HASH, Base, Content, Deletion, Entry, Head, LogSegment, NoOp
 from golemp2p.ports import StoredReplica
-from golemp2p.storage.database import DELETION, SEGMENT
+from golemp2p.storage.database import DELETION, SEGMENT, fetch
 from golemp2p.storage.readers import integers
 from golemp2p.wire.messages_shard import read_segment
-from golemp2p.wire.replica import decode_base, decode_content, decode_member, decode_milestone
+from golemp2p.wire.replica import decode_base, decode_content, decode_entry, decode_member
 from golemp2p.wire.segment import START_BYTES, open_start
 
 REPLICAS = "SELECT shard, term, voted_for, committed, high_term, high_position, belonged FROM replicas ORDER BY shard"
@@ -119,12 +119,20 @@ def _pieces(rows: apsw.Cursor, log: Key, last: int | None, bytes_max: int) -> li
 
 
 def read_milestones(connection: apsw.Connection, shard: int) -> list[Entry]:
-    rows: list[tuple[Any, ...]] = connection.execute(MILESTONES, (shard,)).fetchall()
-    return [decode_milestone(entry) for _, entry in rows]
+    found = []
+    for position, data in fetch(connection, MILESTONES, (shard,)):
+        entry = decode_entry(data)
+        if entry.position != position:
+            raise DataDamaged(f"shard:{shard}", f"its milestone at position {position} says that it is at {entry.position}")
+        found.append(entry)
+    return found
 
 
 @contextmanager
 def _one_moment(connection: apsw.Connection) -> Iterator[None]:
+    if connection.in_transaction:
+        yield  # the caller's moment
+        return
     connection.execute("BEGIN")
     try:
         yield

@@ -19,10 +19,16 @@ from golemp2p.ports import LogHead
 from golemp2p.storage.database import DELETION, OTHER, SEGMENT, fetch
 from golemp2p.storage.ends import End
 from golemp2p.storage.rows import Marks, Rows
-from golemp2p.wire.replica import encode_base, encode_content, encode_member, encode_milestone
+from golemp2p.wire.replica import encode_base, encode_content, encode_entry, encode_member
 from golemp2p.wire.segment import START_BYTES, hash_of_start
 
 MILESTONES = (Election, Configuration, Branch)
+
+NEWEST = "SELECT life, first, position, id FROM segments WHERE log = ? ORDER BY life DESC, first DESC"
+LAST_OF_LOG = "SELECT kind, id, content FROM entries WHERE shard = ? AND log = ? ORDER BY position DESC LIMIT 1"
+DELETIONS = f"SELECT log, position FROM entries WHERE kind = {DELETION} AND shard = ? AND position <= ? ORDER BY position"
+# what was fetched becomes the log; a segment's place is the base it was fetched for
+_MOVE = "INSERT INTO segments SELECT log, 0, first, count, term, ?1, id FROM staged"
 
 
 class ReplicaRows:
@@ -106,7 +112,7 @@ class ReplicaRows:
         else:
             rows.add("entries", (*facts, OTHER, None, entry.author, encode_content(content), entry.signature, entry.hash))
             if content.__class__ in MILESTONES:
-                rows.add("milestones", (shard, position, encode_milestone(entry)))
+                rows.add("milestones", (shard, position, encode_entry(entry)))
 
     def _new_id(self) -> int:
         number = self._marks.next_id
@@ -129,10 +135,9 @@ class ReplicaRows:
     def _cut(self, log: bytes, position: int) -> None:
         """The rows of ``log`` at ``position`` and after are its last ones."""
         run = self._connection.execute
-        newest = "SELECT life, first, position, id FROM segments WHERE log = ? ORDER BY life DESC, first DESC"
         doomed: list[tuple[bytes, int, int]] = []
         payloads: list[tuple[int]] = []
-        cursor = run(newest, (log,))
+        cursor = run(NEWEST, (log,))
         for life, index, at, number in cursor:
             if at < position:
                 break
@@ -145,8 +150,7 @@ class ReplicaRows:
     def _end_of(self, shard: int, log: bytes) -> End | None:
         """Where ``log`` ends, from its last entry, or else from the base."""
         run = self._connection.execute
-        last = "SELECT kind, id, content FROM entries WHERE shard = ? AND log = ? ORDER BY position DESC LIMIT 1"
-        entry: Any = run(last, (shard, log)).get
+        entry: Any = run(LAST_OF_LOG, (shard, log)).get
         if entry is None:
             head: Any = run("SELECT tail, hash FROM base_heads WHERE shard = ? AND log = ?", (shard, log)).get
             return None if head is None else End(shard, Key(log), head[0], head[1], b"")
@@ -162,15 +166,13 @@ class ReplicaRows:
     def _compact(self, shard: int, base: Base, heads: Iterable[tuple[Key, Head | None]]) -> None:
         self.rows.flush()
         run, position = self._connection.execute, base.position
-        deletions = (
-            f"SELECT log, max(position) FROM entries WHERE kind = {DELETION} AND shard = ? AND position <= ? GROUP BY log"
-        )
-        for log, life in fetch(self._connection, deletions, (shard, position)):
-            run("DELETE FROM payloads WHERE id IN (SELECT id FROM segments WHERE log = ? AND life < ?)", (log, life))
-            run("DELETE FROM segments WHERE log = ? AND life < ?", (log, life))
-            run("DELETE FROM segments WHERE log = ? AND life = ? AND first = 0", (log, life))
-            run("UPDATE segments SET life = 0 WHERE log = ? AND life = ?", (log, life))
-            self._marks.end_lives(log, upto=position)
+        last_lives: dict[bytes, int] = dict(fetch(self._connection, DELETIONS, (shard, position)))
+        for digest, life in last_lives.items():
+            run("DELETE FROM payloads WHERE id IN (SELECT id FROM segments WHERE log = ? AND life < ?)", (digest, life))
+            run("DELETE FROM segments WHERE log = ? AND life < ?", (digest, life))
+            run("DELETE FROM segments WHERE log = ? AND life = ? AND first = 0", (digest, life))
+            run("UPDATE segments SET life = 0 WHERE log = ? AND life = ?", (digest, life))
+            self._marks.end_lives(digest, upto=position)
         run("DELETE FROM entries WHERE shard = ? AND position <= ?", (shard, position))
         for log, head in heads:
             if head is None:
@@ -237,7 +239,7 @@ class ReplicaRows:
         run("DELETE FROM milestones WHERE shard = ? AND position > ?", (shard, kept))
         marks.last.pop(shard, None)
         self._put_base(shard, base)
-        self.rows.add_all("milestones", [(shard, entry.position, encode_milestone(entry)) for entry in base.milestones])
+        self.rows.add_all("milestones", [(shard, entry.position, encode_entry(entry)) for entry in base.milestones])
         self.rows.add_all("base_heads", [(shard, log, *head) for log, head in new.items()])
         self.rows.flush()
         self.rows.delete_keys("heads", list((old | written) - new.keys()))
@@ -294,7 +296,3 @@ class ReplicaRows:
         run = self._connection.execute
         run("DELETE FROM payloads WHERE id IN (SELECT id FROM segments WHERE log = ?)", (log,))
         run("DELETE FROM segments WHERE log = ?", (log,))
-
-
-# what was fetched becomes the log; a segment's place is the base it was fetched for
-_MOVE = "INSERT INTO segments SELECT log, 0, first, count, term, ?1, id FROM staged"

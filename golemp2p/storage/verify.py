@@ -1,13 +1,14 @@
 """Reads a whole data directory and says what is damaged. Never modifies anything; may run beside a live node.
 
-    storage.sqlite   SQLite's own integrity check; every log: every segment's hash, link, signature and columns, every entry
-                     decoded, the end as the head says (index and hash); terms and positions within what the shard's record
-                     allows; the author is who the shard's certificate elected; heads whose key is not their identity's;
-                     segments without a head; every certificate, against the mesh's genesis record
+    storage.sqlite   SQLite's own integrity check
+        shards       every entry's place, hash, signature, author; every election's votes; what the record promises is there
+        logs         every segment's hash, link, signature, columns, author, and entries; where the base and the head say they end;
+                     heads whose key is not their identity's, segments without a head, bytes without a segment
+        fetched      what waits for a base: every segment by itself
     blobs/           every file against its name; every blob that an entry names is there
 
 All reads of the database are one read transaction: one moment of a live node. It holds the write-ahead log from being
-reset meanwhile. Of one log only the first damage is reported, since nothing after it is proved.
+reset meanwhile. Of one log, or one shard, only the first damage is reported, since nothing after it is proved.
 """
 
 from __future__ import annotations
@@ -21,27 +22,36 @@ from typing import Any
 import apsw
 
 from golemp2p.errors import DataDamaged, UsageError
-from golemp2p.model.entries import BlobRef, Entry
 from golemp2p.model.ids import Key
-from golemp2p.ports import LogHead, ShardRecord, StoredSegment
+from golemp2p.model.replication import Deletion, Head, LogSegment
+from golemp2p.ports import LogHead
 from golemp2p.storage import readers
 from golemp2p.storage.blobs import BlobFolder
-from golemp2p.storage.database import DATABASE, open_reader, translated
-from golemp2p.wire.certificate import Certificate, Genesis, load_certificate, load_genesis, verify_certificate
-from golemp2p.wire.entry import decode_payload
-from golemp2p.wire.segment import NO_HASH, verify_chain
+from golemp2p.storage.database import DATABASE, FORMAT_VERSION, fetch, open_reader, translated
+from golemp2p.storage.replica_reading import read_milestones, read_replicas
+from golemp2p.storage.verify_log import Log
+from golemp2p.storage.verify_shard import Shard
+from golemp2p.wire.certificate import Genesis, load_genesis
+from golemp2p.wire.segment import open_segment, verify_segment
 
 DAMAGES_MAX = 1000  # listed; all are counted
 INTEGRITY_LINES_MAX = 100
-SHARD_KIND = "shard"  # the kind of the logs that tell of a shard's elections; the identity is the shard's number
 GENESIS_META = "genesis"  # the meta value that holds the mesh's genesis record
+
+LIVES = """SELECT s.life, s.first, s.count, s.term, s.position, p.data FROM segments AS s
+    LEFT JOIN payloads AS p ON p.id = s.id WHERE s.log = ? ORDER BY s.life, s.first"""
+HEADLESS = """SELECT log, count(*), min(first) FROM segments
+    WHERE log NOT IN (SELECT key FROM heads UNION ALL SELECT key FROM undescribed) GROUP BY log"""
+FETCHED = "SELECT t.log, t.first, p.data FROM staged AS t LEFT JOIN payloads AS p ON p.id = t.id"
+ORPHANS = "SELECT count(*) FROM payloads WHERE id NOT IN (SELECT id FROM segments UNION ALL SELECT id FROM staged)"
+DAMAGED = "SELECT shard, log FROM damaged"
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """``kind``: of a log (``worker``, ``component``), or ``database``, ``head``, ``segments``, ``shard``, ``blob``.
-    ``identity``: of the log, or what names the thing. ``index``: the oplog index up to which the log is sound, plus one;
-    ``None`` where there is none."""
+    """``kind``: of a log (``worker``, ``component``; ``log`` for one that is not described), or ``database``, ``head``,
+    ``segments``, ``shard``, ``fetched``, ``blob``. ``identity``: of the log, or what names the thing. ``index``: the oplog index
+    up to which the log is sound, plus one; ``None`` where there is none."""
 
     kind: str
     identity: str
@@ -62,6 +72,8 @@ class StorageReport:
     entries: int = 0
     segment_bytes: int = 0
     shards: int = 0
+    positions: int = 0  # entries of shards that are not compacted
+    elections: int = 0
     blobs: int = 0
     blob_bytes: int = 0
     damages_count: int = 0
@@ -81,7 +93,7 @@ def verify_storage(path: Path) -> StorageReport:
     """Check data directory ``path``. Blocks, for as long as reading everything and some 100 us per segment take.
 
     Raises ``UsageError`` when ``path`` is no data directory, ``StorageFailed`` when it cannot be read at all; damage is in
-    the report. Without a genesis record (no mesh was founded yet) certificates are checked for their form only.
+    the report. Without a genesis record (no mesh was founded yet) the hashes of shards and the votes are not checked.
     """
     if not (path / DATABASE).is_file():
         raise UsageError(f"{path} is no data directory: it has no {DATABASE}")
@@ -131,25 +143,38 @@ class _Database:
         self._path = path
         self._report = report
         self._named = named
-        self._shards: dict[int, _Shard] = {}
+        self._shards: dict[int, Shard] = {}
+        self._deleted: dict[Key, Shard] = {}  # logs whose last entry is a deletion
         self._genesis: Genesis | None = None
 
     def check(self) -> None:
+        report = self._report
         with self._reported("database", DATABASE):
             self._connection.execute("BEGIN")
-            if not self._connection.pragma("user_version"):
-                self._report.add("database", DATABASE, None, "is empty: it was cut off, or never filled")
+            version = self._connection.pragma("user_version")
+            if version != FORMAT_VERSION:
+                reason = (
+                    f"has format {version}, not {FORMAT_VERSION}" if version else "is empty: it was cut off, or never filled"
+                )
+                report.add("database", DATABASE, None, reason)
                 return
             self._check_integrity()
         with self._reported("database", f"meta:{GENESIS_META}"):
             self._read_genesis()
         with self._reported("database", "shards"):
             self._check_shards()
-        with self._reported("database", "heads"):
-            for row in self._connection.execute(readers.HEADS_ALL):
-                self._check_head(row)
+        seen: set[Key] = set()
+        for sql in (readers.HEADS_ALL, readers.HEADS_UNDESCRIBED):
+            with self._reported("database", "heads"):
+                for row in self._connection.execute(sql):
+                    self._check_head(row, seen)
         with self._reported("database", "segments"):
-            self._check_headless()
+            self._check_headless(seen)
+        with self._reported("database", "fetched segments"):
+            self._check_fetched()
+        with self._reported("database", "damaged logs"):
+            for shard, log in fetch(self._connection, DAMAGED):
+                report.add("log", f"key:{log.hex()}", None, f"is marked as damaged; shard {shard} fetches it from other nodes")
 
     @contextmanager
     def _reported(self, kind: str, identity: str) -> Iterator[None]:
@@ -160,7 +185,7 @@ class _Database:
             self._report.add(kind, identity, None, error.reason)
 
     def _check_integrity(self) -> None:
-        for (line,) in self._connection.execute(f"PRAGMA integrity_check({INTEGRITY_LINES_MAX})").fetchall():
+        for (line,) in fetch(self._connection, f"PRAGMA integrity_check({INTEGRITY_LINES_MAX})"):
             if line != "ok":
                 self._report.add("database", DATABASE, None, f"integrity check: {line}")
 
@@ -169,136 +194,98 @@ class _Database:
         if data is not None:
             self._genesis = load_genesis(data)
 
+    # ---------------------------------------------------------------------------------------------------------- shards
+
     def _check_shards(self) -> None:
-        for record in readers.read_shards(self._connection):
-            self._report.shards += 1
-            certificate = None
-            try:
-                certificate = self._certificate(record)
-            except DataDamaged as error:
-                self._report.add("shard", str(record.shard), None, f"certificate in term {record.term}: {error.reason}")
-            self._shards[record.shard] = _Shard(record, certificate)
+        mesh_id = None if self._genesis is None else self._genesis.mesh_id
+        for number, held in read_replicas(self._connection).items():
+            with self._reported("shard", str(number)):
+                shard = Shard(number, held, [], mesh_id)
+                self._shards[number] = shard
+                self._report.shards += 1
+                self._report.positions += len(held.entries)
+                self._note_deletions(shard)
+                shard.milestones = read_milestones(self._connection, number)
+                self._report.elections += shard.check_milestones()
+                shard.check_entries()
 
-    def _certificate(self, record: ShardRecord) -> Certificate | None:
-        if not record.certificate:
-            return None  # voted, but nobody was elected yet
-        certificate = load_certificate(record.certificate)
-        if certificate.shard != record.shard or certificate.term > record.term:
-            raise DataDamaged("certificate", f"is for shard {certificate.shard}, term {certificate.term}")
-        if self._genesis is not None:
-            verify_certificate(certificate, self._genesis, voters=certificate.voters)
-        return certificate
+    def _note_deletions(self, shard: Shard) -> None:
+        for entry in shard.entries:
+            if isinstance(entry.content, Deletion):
+                self._deleted[entry.content.log] = shard
+            elif isinstance(entry.content, LogSegment):
+                self._deleted.pop(entry.content.log, None)
 
-    def _check_head(self, row: tuple[Any, ...]) -> None:
+    # ------------------------------------------------------------------------------------------------------------ logs
+
+    def _check_head(self, row: tuple[Any, ...], seen: set[Key]) -> None:
         self._report.logs += 1
         try:
             head = readers.head_of(row)
         except DataDamaged as error:
             self._report.add("head", error.log, None, error.reason)
             return
-        if Key.of(head.kind, head.identity) != head.key:
+        seen.add(head.key)
+        kind, identity = (head.kind, head.identity) if head.kind else ("log", str(head.key))
+        if head.kind and Key.of(head.kind, head.identity) != head.key:
             self._report.add("head", str(head.key), None, f"is not the key of its {head.kind} {head.identity!r}")
             return
-        log = _Log(head, self._shards.get(head.shard), self._named)
-        if self._genesis is not None and _home(head, self._genesis.shards_count) != head.shard:
+        if self._genesis is not None and head.key.shard(self._genesis.shards_count) != head.shard:
             self._report.add("head", str(head.key), None, f"lies in shard {head.shard}, where its key does not belong")
+        shard = self._shards.get(head.shard)
+        if shard is None:
+            self._report.add(kind, identity, 1, f"shard {head.shard} has no record that can be read")
+        else:
+            self._check_log(head.key, kind, identity, shard, head)
+
+    def _check_log(self, key: Key, kind: str, identity: str, shard: Shard, head: LogHead | None) -> None:
+        """All lives of a log; the last one ends as ``head`` says, which is ``None`` for a log that is deleted."""
+        name = f"{kind} {identity}"
+        log = Log(key, name, shard, self._named)
+        is_below = True  # what was read so far is up to the base
         try:
             with translated(str(self._path)):
-                for segment_row in self._connection.execute(readers.SEGMENTS, (head.key.digest, 0, readers.ALL_SEGMENTS)):
-                    stored = readers.segment_of(head.key, segment_row)
+                for life, *columns in self._connection.execute(LIVES, (key.digest,)):
+                    if is_below and (life or columns[3] > shard.base.position):
+                        log.end_at_base()
+                        is_below = False
+                    if columns[1] == 0:  # the log ended here, and may begin again
+                        log = Log(key, name, shard, self._named)
+                        continue
+                    stored = readers.segment_of(key, tuple(columns))
                     self._report.entries += log.extend(stored)
                     self._report.segments += 1
                     self._report.segment_bytes += len(stored.data)
-            log.end()
+                if is_below:
+                    log.end_at_base()
+                if head is not None:
+                    log.end(Head(head.tail, head.head_hash))
         except DataDamaged as error:
-            self._report.add(head.kind, head.identity, log.next_index, error.reason)
+            self._report.add(kind, identity, log.next_index, error.reason)
 
-    def _check_headless(self) -> None:
-        sql = "SELECT log, count(*), min(first) FROM segments WHERE log NOT IN (SELECT key FROM heads) GROUP BY log"
-        for log, count, first in self._connection.execute(sql):
+    def _check_headless(self, seen: set[Key]) -> None:
+        for log, count, first in fetch(self._connection, HEADLESS):
             name = f"key:{log.hex()}" if isinstance(log, bytes) else repr(log)
-            self._report.add("segments", name, first, f"{count} without a head")
+            key = Key(log) if name.startswith("key:") and len(name) == 44 else None
+            if key is not None and key in self._deleted:
+                self._check_log(key, "log", name, self._deleted[key], None)
+            else:
+                self._report.add("segments", name, first, f"{count} without a head")
+            if key is not None:
+                seen.add(key)
+        for shard in self._shards.values():
+            for key in shard.heads:
+                if key not in seen:
+                    self._report.add("log", str(key), None, f"is gone, though the base of shard {shard.number} names it")
+        orphans = self._connection.execute(ORPHANS).get
+        if orphans:
+            self._report.add("segments", "payloads", None, f"{orphans} belong to no segment")
 
-
-@dataclass(frozen=True, slots=True)
-class _Shard:
-    """``certificate``: ``None`` when there is none, or a damaged one (which is reported once, with its shard)."""
-
-    record: ShardRecord
-    certificate: Certificate | None
-
-
-def _home(head: LogHead, shards_count: int) -> int | None:
-    """The shard a log must lie in: where its key leads, but the log of a shard's elections lies in that very shard."""
-    if head.kind != SHARD_KIND:
-        return head.key.shard(shards_count)
-    return int(head.identity) if head.identity.isascii() and head.identity.isdigit() else None
-
-
-class _Log:
-    """The chain of one log, segment by segment. Methods raise ``DataDamaged``."""
-
-    def __init__(self, head: LogHead, shard: _Shard | None, named: dict[bytes, str]) -> None:
-        self.next_index = 1
-        self._head = head
-        self._shard = shard
-        self._named = named
-        self._hash = NO_HASH
-        self._term = 0
-        self._authors: dict[int, bytes] = {}
-
-    def extend(self, stored: StoredSegment) -> int:
-        """Check the next segment; returns the number of its entries."""
-        (segment,) = verify_chain(
-            [stored.data],
-            log=stored.log,
-            check_every_signature=True,
-            first=self.next_index,
-            previous_hash=self._hash,
-            author_of_term=self._author_of,
-        )
-        if (segment.first, segment.count, segment.term) != (stored.first, stored.count, stored.term):
-            raise self._damaged("first, count or term of its row are not the segment's")
-        if segment.term < self._term:
-            raise self._damaged(f"term {segment.term} after term {self._term}")
-        self._check_shard(stored)
-        entries = decode_payload(segment.payload, segment.count, what=f"segment at index {segment.first}")
-        for place, entry in enumerate(entries):
-            for reference in blobs_of(entry):
-                name = f"{self._head.kind} {self._head.identity} at index {segment.first + place}"
-                self._named.setdefault(reference.sha256, name)
-        self._authors[segment.term] = segment.author
-        self._term, self._hash, self.next_index = segment.term, segment.hash, segment.next_index
-        return segment.count
-
-    def end(self) -> None:
-        tail = self._head.tail
-        if self.next_index != tail:
-            raise self._damaged(f"ends before index {self.next_index}, its head says before {tail}")
-        if self._hash != self._head.head_hash:
-            raise self._damaged("the newest segment is not the one its head names")
-
-    def _author_of(self, term: int) -> bytes | None:
-        elected = self._shard.certificate if self._shard else None
-        if elected is not None and elected.term == term:
-            return elected.primary
-        return self._authors.get(term)
-
-    def _check_shard(self, stored: StoredSegment) -> None:
-        """What is written of a shard is durable before, or with, what is written under it (S1)."""
-        if self._shard is None:
-            raise self._damaged(f"shard {self._head.shard} has no record")
-        record = self._shard.record
-        if stored.term > record.term or stored.position >= record.next_position:
-            raise self._damaged(
-                f"term {stored.term}, position {stored.position} are beyond its shard's record"
-                f" (term {record.term}, next position {record.next_position})"
-            )
-
-    def _damaged(self, reason: str) -> DataDamaged:
-        return DataDamaged(str(self._head.key), reason)
-
-
-def blobs_of(entry: Entry) -> Iterator[BlobRef]:
-    """The blobs an entry names: fields are flat, so its own fields are all there is."""
-    return (value for value in entry if isinstance(value, BlobRef))
+    def _check_fetched(self) -> None:
+        for log, first, data in self._connection.execute(FETCHED):
+            name = f"key:{log.hex()}"
+            with self._reported("fetched", name):
+                if type(data) is not bytes:
+                    raise DataDamaged(name, f"the bytes of the segment at {first} are missing")
+                verify_segment(open_segment(data), log=Key(log))
+                self._report.segments += 1

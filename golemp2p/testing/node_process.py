@@ -13,7 +13,7 @@ import time
 import urllib.parse
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 COMMAND = Path(sys.executable).with_name("golemp2p")
 READY_DEADLINE_S = 60.0
@@ -28,12 +28,39 @@ class Refused(Exception):
         self.body = body
 
 
-class NodeProcess:
-    """``settings`` are environment variables without their ``GOLEMP2P_`` prefix."""
+class Place(Protocol):
+    """Where a node runs. ``host``: the address there at which other nodes reach it."""
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    host: str
+
+    def command(self, command: list[str]) -> list[str]:
+        """``command``, so that it runs there, under the process id that it is started with."""
+        ...
+
+    def connect(self, port: int, timeout_s: float) -> socket.socket:
+        """To ``port`` of the loopback address there. Raises ``OSError``."""
+        ...
+
+
+class Loopback:
+    """This machine's own network."""
+
+    host = "127.0.0.1"
+
+    def command(self, command: list[str]) -> list[str]:
+        return command
+
+    def connect(self, port: int, timeout_s: float) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port), timeout_s)
+
+
+class NodeProcess:
+    """``settings`` are environment variables without their ``GOLEMP2P_`` prefix. Its ports are the same over all its lives."""
+
+    def __init__(self, data_dir: Path, place: Place | None = None, **settings: str) -> None:
         self.data_dir = data_dir
-        self.port = _free_port()
+        self.place = place or Loopback()
+        self.port, self.mesh_port = _free_port(), _free_port()
         self.log_path = data_dir.with_suffix(".log")
         self._environment = {
             **os.environ,
@@ -50,15 +77,29 @@ class NodeProcess:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Returns when the node answers."""
+    @property
+    def is_running(self) -> bool:
+        """Also while it is frozen."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, **settings: str) -> None:
+        """Returns when the node answers. ``settings``: of this life only."""
+        self.spawn(**settings)
+        self.wait_ready()
+
+    def spawn(self, **settings: str) -> None:
+        """As ``start``, without waiting."""
+        once = {f"GOLEMP2P_{name.upper()}": value for name, value in settings.items()}
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own command
-                self._command(),
+                self.place.command(self._command()),
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env={**self._environment, **once},
             )
+
+    def wait_ready(self) -> None:
+        assert self._process is not None
         deadline = time.monotonic() + READY_DEADLINE_S
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -76,7 +117,7 @@ class NodeProcess:
         return True
 
     def _command(self) -> list[str]:
-        addresses = ["--http", f"127.0.0.1:{self.port}", "--mesh", f"127.0.0.1:{_free_port()}"]
+        addresses = ["--http", f"127.0.0.1:{self.port}", "--mesh", f"{self.place.host}:{self.mesh_port}"]
         return [str(COMMAND), "node", "run", "--data-dir", str(self.data_dir), *addresses]
 
     def kill(self) -> None:
@@ -84,6 +125,16 @@ class NodeProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it holds everything it has, and does nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def terminate(self, timeout_s: float = 30.0) -> int:
         """SIGTERM; returns the exit status."""
@@ -103,6 +154,7 @@ class NodeProcess:
         """The decoded JSON answer. Raises ``Refused`` for error statuses, ``OSError`` when the node is not there or dies."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
+            connection.sock = self.place.connect(self.port, timeout_s)
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             data = response.read()

@@ -31,7 +31,7 @@ from golemp2p.values import cbor
 from golemp2p.wire import schema as s
 from golemp2p.wire.certificate import ENCODED_BYTES_MAX, SHARDS_MAX
 from golemp2p.wire.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Signer, is_signed
-from golemp2p.wire.messages_shard import KEPT_MILESTONE
+from golemp2p.wire.messages_shard import ENTRY
 from golemp2p.wire.segment import NUMBER_MAX, SEGMENT_BYTES_MAX
 
 MAGIC = b"g2p-his\x01"
@@ -114,7 +114,7 @@ _NUMBER = s.natural(NUMBER_MAX)
 _SHAPES: dict[type, tuple[int, s.Shape]] = {
     Opening: (0, s.row(s.short_bytes(ENCODED_BYTES_MAX), s.short_text(64), s.short_text(WORKER_NAME_BYTES_MAX))),
     LogOpening: (1, s.row(s.short_text(16), s.short_text(_IDENTITY_BYTES_MAX), s.natural(SHARDS_MAX - 1))),
-    Milestone: (2, s.row(KEPT_MILESTONE)),
+    Milestone: (2, s.row(ENTRY)),
     SegmentFrame: (3, s.row(s.short_bytes(SEGMENT_BYTES_MAX))),
     BlobOpening: (4, s.row(_HASH, s.natural(BLOB_BYTES_MAX, 1))),
     BlobPiece: (5, s.row(s.short_bytes(PIECE_BYTES_MAX))),

@@ -79,22 +79,18 @@ _HEAD = _converted(s.row(_NUMBER, _HASH), tuple, lambda parts: r.Head(*parts))
 _SEGMENT = _converted(s.short_bytes(SEGMENT_BYTES_MAX), lambda segment: segment.data, read_segment)
 _VOTES = s.array(s.row(_MEMBER, _SIGNATURE), 2 * MEMBERS_MAX)
 _ELECTION = s.record(r.Election, _MEMBER, _CONFIGURATION, _VOTES)
-BRANCH_ORDER = s.record(r.Branch, _BRANCH, _MEMBER, _NUMBER, _NUMBER, _HASH, _PUBLIC_KEY, _NO_SIGNATURE_OR_SIGNATURE)
-_SHOWN = ((1, r.Configuration, _CONFIGURATION), (2, r.Election, _ELECTION))
 
 
-def _milestone(*cases: tuple[int, type, s.Shape]) -> s.Shape:
-    number = s.natural(NUMBER_MAX, 1)
-    return s.record(
-        r.Entry, number, number, _HASH, _PUBLIC_KEY, s.union(*cases), _NO_SIGNATURE_OR_SIGNATURE, _HASH
-    )  # fmt: skip
+def _entry(content: s.Shape) -> s.Shape:
+    """Every field of an entry, for one that stands alone."""
+    natural = s.natural(NUMBER_MAX, 1)
+    return s.record(r.Entry, natural, natural, _HASH, _PUBLIC_KEY, content, _NO_SIGNATURE_OR_SIGNATURE, _HASH)
 
 
-KEPT_MILESTONE = _milestone(*_SHOWN, (3, r.Branch, BRANCH_ORDER))
-"""As storage keeps them: replicas show each other elections and configurations only."""
-
-_MILESTONES = s.array(_milestone(*_SHOWN), r.MILESTONES_MAX)
+_MILESTONES = s.array(_entry(s.union((1, r.Configuration, _CONFIGURATION), (2, r.Election, _ELECTION))), r.MILESTONES_MAX)
 BASE = s.record(r.Base, _NUMBER, _NUMBER, _HASH, _NO_KEY_OR_KEY, _CONFIGURATION, _NUMBER, _BRANCH, _MILESTONES)
+
+BRANCH_ORDER = s.record(r.Branch, _BRANCH, _MEMBER, _NUMBER, _NUMBER, _HASH, _PUBLIC_KEY, _NO_SIGNATURE_OR_SIGNATURE)
 
 CONTENT = s.union(
     (0, r.LogSegment, _SEGMENT),
@@ -104,6 +100,7 @@ CONTENT = s.union(
     (4, r.NoOp, s.record(r.NoOp)),
     (5, r.Branch, BRANCH_ORDER),
 )
+ENTRY = _entry(CONTENT)
 
 _ENTRIES = s.array(
     s.row(

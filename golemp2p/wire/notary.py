@@ -37,12 +37,11 @@ class ShardVerifier:
         self._operator = operator
 
     def entry_hash(self, position: int, term: int, previous_hash: bytes, author: bytes, content: Content) -> bytes:
-        plain = content.hash if isinstance(content, LogSegment) else CONTENT.write(content)
-        record = (_HASH_TAG, self._mesh_id, self._shard, position, term, previous_hash, author, plain)
-        return blake2b(cbor.dumps(record), digest_size=HASH_BYTES).digest()
+        facts = (position, term, previous_hash, author, content)
+        return entry_hash(*facts, mesh_id=self._mesh_id, shard=self._shard)
 
     def is_entry_signed(self, entry_hash: bytes, signature: bytes, author: bytes) -> bool:
-        return is_signed(cbor.dumps((_ENTRY_TAG, entry_hash)), signature, author)
+        return is_entry_signed(entry_hash, signature, author)
 
     def is_vote(self, term: int, primary: bytes, voter: bytes, signature: bytes) -> bool:
         return is_vote(signature, voter, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)
@@ -58,7 +57,27 @@ class ShardVerifier:
 
     def is_branch_signed(self, branch: Branch) -> bool:
         is_operator = self._operator is not None and branch.operator == self._operator
-        return is_operator and is_signed(_branch_record(branch, self._mesh_id, self._shard), branch.signature, branch.operator)
+        return is_operator and is_branch_signed(branch, mesh_id=self._mesh_id, shard=self._shard)
+
+
+# The questions that anyone can answer, without a key.
+
+
+def entry_hash(
+    position: int, term: int, previous_hash: bytes, author: bytes, content: Content, *, mesh_id: bytes, shard: int
+) -> bytes:
+    plain = content.hash if isinstance(content, LogSegment) else CONTENT.write(content)
+    record = (_HASH_TAG, mesh_id, shard, position, term, previous_hash, author, plain)
+    return blake2b(cbor.dumps(record), digest_size=HASH_BYTES).digest()
+
+
+def is_entry_signed(entry_hash: bytes, signature: bytes, author: bytes) -> bool:
+    return is_signed(cbor.dumps((_ENTRY_TAG, entry_hash)), signature, author)
+
+
+def is_branch_signed(branch: Branch, *, mesh_id: bytes, shard: int) -> bool:
+    """Whether it is an order of the operator that it names, whoever that is."""
+    return is_signed(_branch_record(branch, mesh_id, shard), branch.signature, branch.operator)
 
 
 class ShardNotary(ShardVerifier):

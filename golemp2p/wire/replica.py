@@ -1,7 +1,7 @@
 """What storage keeps of a replica, beside segments, as CBOR: the shapes of ``wire.messages_shard``, one value to a row.
 
 content     of an entry that is no segment: [kind, fields]
-milestone   every field of an entry that is an election, a configuration or a branch
+milestone   every field of an entry that is an election or a configuration
 base        every field of a base
 member      public key and store id, 48 bytes
 """
@@ -13,7 +13,7 @@ from golemp2p.model.replication import Base, Content, Entry, LogSegment, Member
 from golemp2p.wire import schema as s
 from golemp2p.wire.certificate import STORE_ID_BYTES
 from golemp2p.wire.identity import PUBLIC_KEY_BYTES
-from golemp2p.wire.messages_shard import BASE, CONTENT, KEPT_MILESTONE
+from golemp2p.wire.messages_shard import BASE, CONTENT, ENTRY
 
 CONTENT_BYTES_MAX = 64 << 10
 """The largest, an election in a joint configuration, has some 7 KiB."""
@@ -37,14 +37,15 @@ def decode_content(data: bytes) -> Content:
     return content
 
 
-def encode_milestone(entry: Entry) -> bytes:
-    """Raises ``PayloadTooLarge``."""
-    return s.encode(KEPT_MILESTONE, entry, bytes_max=CONTENT_BYTES_MAX)
+def encode_entry(entry: Entry) -> bytes:
+    """Of any entry but a segment's. Raises ``PayloadTooLarge``."""
+    assert not isinstance(entry.content, LogSegment), "a segment is stored as it was signed"
+    return s.encode(ENTRY, entry, bytes_max=CONTENT_BYTES_MAX)
 
 
-def decode_milestone(data: bytes) -> Entry:
+def decode_entry(data: bytes) -> Entry:
     """Raises ``DataDamaged``."""
-    entry: Entry = s.decode(KEPT_MILESTONE, data, what="milestone", bytes_max=CONTENT_BYTES_MAX, depth_max=_DEPTH_MAX)
+    entry: Entry = s.decode(ENTRY, data, what="entry", bytes_max=CONTENT_BYTES_MAX, depth_max=_DEPTH_MAX)
     return entry
 
 

@@ -175,6 +175,7 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
                     client,
                     gateway_settings(settings),
                     admin=service.admin,
+                    primary=client.primary,
                     histories=service.histories,
                     shutdown=edge_stop,
                 )

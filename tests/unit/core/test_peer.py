@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
+import pytest
 from replica_world import FakeNotary
 
 from benchmarks.small_world import Trust, key_of, record_of
@@ -33,17 +36,19 @@ class Mesh:
         self.disks: dict[bytes, dict[int, ReplicaDurable]] = {}
         self.seen: dict[bytes, list[Any]] = {}
         self.cut: set[bytes] = set()
+        self.is_lost: Callable[[Send], bool] = lambda _send: False
         self._wire: deque[tuple[bytes, Send]] = deque()
         for number in range(count):
             self.add(number)
 
-    def add(self, number: int) -> None:
+    def add(self, number: int, *, store_id: bytes = bytes(16)) -> None:
         key = key_of(number)
-        founder = Member(key, bytes(16))
+        founder = Member(key, store_id)
         self.disks[key] = {} if number else {shard: ReplicaDurable.at_birth(founder) for shard in range(SHARDS)}
         self.seen[key] = []
+        record = replace(record_of(number), store_id=store_id, incarnation=self.now_ns)
         self.peers[key] = peer = Peer(
-            record_of(number), self.disks[key], shards_count=SHARDS, notary=lambda _shard: FakeNotary(key), authority=Trust(),
+            record, self.disks[key], shards_count=SHARDS, notary=lambda _shard: FakeNotary(key), authority=Trust(),
             proofs=Trust(), dice=Random(number), profile=PeerProfile(),
         )  # fmt: skip
         self.carry_out(key, peer.start(self.now_ns, known=[key_of(0)] if number else []))
@@ -65,7 +70,7 @@ class Mesh:
         while True:
             while self._wire:
                 sender, send = self._wire.popleft()
-                if send.peer in self.peers and not self.cut & {sender, send.peer}:
+                if send.peer in self.peers and not self.cut & {sender, send.peer} and not self.is_lost(send):
                     self.carry_out(send.peer, self.peers[send.peer].receive(sender, send.message, self.now_ns))
             dues = [(due_ns, key) for key, peer in self.peers.items() if (due_ns := peer.next_due_ns()) is not None]
             due_ns, key = min(dues, default=(end_ns + 1, b""))
@@ -174,6 +179,28 @@ def test_a_leaving_node_gives_everything_away_and_says_farewell():
     for shard in range(SHARDS):
         assert set(mesh.peers[primary_of(mesh, shard)].shards.voters(shard)) == {A, C, D}
     assert [change.member.status.name for change in mesh.of(A, MemberChanged) if change.member.public_key == B][-1] == "LEFT"
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_the_seats_of_a_lost_store_are_given_away_when_its_node_goes_before_it_took_them_again(leaves: bool):
+    mesh = grown()
+    mesh.cut.add(C)
+    mesh.run(5 * S)
+    mesh.cut.clear()
+    mesh.add(2, store_id=b"another store id")
+    mesh.add(3)
+    mesh.is_lost = lambda send: send.peer == C and isinstance(send.message, ShardMessage)
+    mesh.run(5 * S)
+    groups = [mesh.peers[primary_of(mesh, shard)].shards[shard].configuration for shard in range(SHARDS)]
+    assert all(Member(C, bytes(16)) in group.voters and Member(C, b"another store id") in group.learners for group in groups)
+    if leaves:
+        mesh.carry_out(C, mesh.peers[C].leave(mesh.now_ns))
+        mesh.run(S)
+        assert mesh.of(C, Drained)
+    mesh.cut.add(C)
+    mesh.run(90 * S)
+    for shard in range(SHARDS):
+        assert set(mesh.peers[primary_of(mesh, shard)].shards.voters(shard)) == {A, B, D}
 
 
 def test_asked_about_a_shard_that_it_does_not_hold_it_resigns():

@@ -154,6 +154,40 @@ def test_who_says_farewell_frees_its_seat_and_two_nodes_are_one_voter_and_a_lear
     assert all(key_of(2) not in view.voters + view.learners for view in mesh.views.values())
 
 
+def wanted(
+    alive: str, voters: str = "012", *, dead: str = "", draining: str = "", learners: str = ""
+) -> tuple[str, str] | None:
+    """Which (voters, learners) node 0, primary of the shard, proposes; nodes are named by digits."""
+
+    def keys(names: str) -> tuple[bytes, ...]:
+        return tuple(key_of(int(name)) for name in names)
+
+    def names(group: tuple[bytes, ...]) -> str:
+        return "".join(sorted(name for name in alive + dead if key_of(int(name)) in group))
+
+    def member(name: str) -> Member:
+        record = record_of(int(name), weight=0 if name in draining else 1)
+        return Member(record, Status.DEAD if name in dead else Status.ALIVE, 0)
+
+    planner = Planner(key_of(0), 1)
+    planner.members_changed([member(name) for name in alive + dead], 0)
+    planner.shards_changed([ShardView(0, keys(voters), keys(learners), frozenset(keys(learners)))], 0)
+    steps = planner.on_time(S)
+    assert len(steps) <= 1
+    return (names(steps[0].voters), names(steps[0].learners)) if steps else None
+
+
+def test_those_who_leave_do_not_leave_the_decision_to_the_dead():
+    leaving = {"dead": "2", "draining": "01"}
+    assert wanted("0134", **leaving) == ("012", "34")
+    assert wanted("0134", learners="34", **leaving) == ("234", "")  # the dead one may come back, and is outvoted until then
+    assert wanted("013", **leaving) == ("012", "3")
+    assert wanted("013", learners="3", **leaving) == ("3", "")
+    assert wanted("01", **leaving) is None  # nobody can take over what they have
+    assert wanted("012", draining="2") == ("0", "")
+    assert wanted("013", dead="2", draining="1", learners="3") == ("023", "")
+
+
 def test_full_shards_are_copied_a_few_at_a_time():
     mesh = Mesh(3, 32, size_bytes=1 << 30)
     mesh.round()

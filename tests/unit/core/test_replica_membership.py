@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from replica_world import World, founded
 
+from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import Append, Appended, ShardMessage, TakeOver
 from golemp2p.model.replica_write import ReplicaRecord
 from golemp2p.model.replication import Configuration
@@ -39,6 +41,26 @@ def test_a_hand_over_from_an_old_term_is_refused_aloud() -> None:
     world.call("A", "campaign")
     world.settle()
     assert (world.serving(), world["A"].term) == ("A", 6)
+
+
+def test_a_hand_over_to_one_that_lost_the_election_is_no_conversation() -> None:
+    world = founded()
+    world.call("A", "hand_over", world.nodes["B"].key)
+    world.settle()
+    world.propose("B")
+    world.settle()
+    world.crash("C")
+    world.damage("C", keep=sum(entry.term == 1 for entry in world.nodes["C"].durable.entries))
+    world.start("C")
+    world.call("B", "hand_over", world.nodes["C"].key)  # B has not noticed
+    world.settle()
+    assert world.noticed("unproven-primary") == ["C"]
+    world.rest()
+    assert world.serving() == "B"
+    assert not world["C"].is_damaged
+    world.call("B", "hand_over", world.nodes["C"].key)
+    world.settle()
+    assert world.serving() == "C"
 
 
 def catching_up() -> World:
@@ -185,3 +207,16 @@ def test_nobody_speaks_to_a_store_that_it_lost_itself() -> None:
     world.rest()  # the world's checks would mind
     assert world.serving() == "C"
     assert lost not in world["C"].configuration.electors
+
+
+def test_the_vote_is_not_given_to_a_majority_that_is_held_dead() -> None:
+    world = founded(others="D")
+    world.suspect("A", "C")
+    with pytest.raises(InvalidState, match="alive"):
+        world.call("A", "change_members", world.members("C"), ())
+    assert world["A"].configuration == Configuration(tuple(world.members("ABC")))
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    world.settle()
+    world.call("A", "change_members", world.members("ABD"), ())  # C is outvoted while it votes
+    world.settle()
+    assert world["D"].configuration == Configuration(tuple(world.members("ABD")))

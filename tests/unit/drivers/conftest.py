@@ -175,12 +175,21 @@ class Machines:
 
     async def until(self, condition: Callable[[], bool], patience_s: float = 60.0) -> None:
         with trio.fail_after(patience_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # no one event tells
                 await trio.sleep(0.05)
 
     async def crash(self, number: int) -> None:
         """The power of one machine is cut."""
         self._machines[number].lose_power()
+        await self.stop(number)
+
+    async def stop(self, number: int) -> None:
+        """The node of one machine ends; its disk stays."""
+        self._scopes[number].cancel()
+        await self._ended[number].wait()
+
+    async def stop(self, number: int) -> None:
+        """The process of one machine ends; its disk goes on with what it was given."""
         self._scopes[number].cancel()
         await self._ended[number].wait()
 

@@ -300,7 +300,10 @@ class World:
 
     async def adder(self) -> ComponentId:
         """A component that everybody knows."""
-        return (await self.shared.state.add_component("adder", WASM)).component
+        component = ComponentId.of(MESH, "adder")
+        if component not in self.shared.state.versions:
+            await self.shared.state.add_component("adder", WASM)
+        return component
 
     def shard(self, log: Key) -> int:
         return log.shard(self.town.shards_count)

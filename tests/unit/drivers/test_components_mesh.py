@@ -32,14 +32,14 @@ async def grown(machines):
 
 
 def components(mesh, number):
-    return mesh.clients[number]._components
+    return mesh.services[number].local._components
 
 
 def answer_questions(mesh, number):
     async def serve(shard, key, payload):
         return await components(mesh, number).answer(shard, payload)
 
-    mesh.clients[number].peers.asks.serve = serve
+    mesh.services[number].peers.asks.serve = serve
 
 
 def leader_of(mesh, name):
@@ -90,13 +90,13 @@ async def test_a_worker_with_large_payloads_goes_on_where_its_node_has_died(mach
     mesh = await grown(machines)
     info = await add(mesh, "echo")
     worker = WorkerId(info.component, "w")
-    shard = worker.key.shard(mesh.clients[0].peers.shards_count)
+    shard = worker.key.shard(mesh.services[0].peers.shards_count)
     first = mesh.leader(shard)
-    said = await mesh.clients[first].invoke(info.component, "w", "say", ["a" * LENGTH])
+    said = await mesh.services[first].local.invoke(info.component, "w", "say", ["a" * LENGTH])
     assert said.value == "a" + "a" * LENGTH
     await mesh.crash(first)
     await mesh.until(lambda: mesh.leader(shard) not in (None, first))
-    client = mesh.clients[mesh.leader(shard)]
+    client = mesh.services[mesh.leader(shard)].local
     said = await client.invoke(info.component, "w", "say", ["b" * LENGTH])
     assert said.value == "ab" + "b" * LENGTH  # it remembers what it was told: the payload was read in the replay
     page = await client.oplog(worker)
@@ -106,11 +106,11 @@ async def test_a_worker_with_large_payloads_goes_on_where_its_node_has_died(mach
 async def test_a_node_that_was_away_gets_the_payloads_it_missed(machines, autojump_clock):
     mesh = await grown(machines)
     info = await add(mesh, "echo")
-    shard = WorkerId(info.component, "w").key.shard(mesh.clients[0].peers.shards_count)
+    shard = WorkerId(info.component, "w").key.shard(mesh.services[0].peers.shards_count)
     leader = mesh.leader(shard)
     away = min({0, 1, 2} - {leader})
     await mesh.crash(away)
-    said = await mesh.clients[leader].invoke(info.component, "w", "say", ["a" * LENGTH])
+    said = await mesh.services[leader].local.invoke(info.component, "w", "say", ["a" * LENGTH])
     assert len(said.value) == LENGTH + 1
     await mesh.start(away)
 

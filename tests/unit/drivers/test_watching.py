@@ -8,7 +8,7 @@ from routing_world import World, open_world
 
 from golemp2p.drivers import watching
 from golemp2p.drivers.watching import Seen
-from golemp2p.errors import RequestFailed, WorkerNotFound, WorldError
+from golemp2p.errors import Draining, RequestFailed, WorkerNotFound, WorldError
 from golemp2p.model.ids import WorkerId
 from golemp2p.model.worker import WorkerEvent
 from golemp2p.wire.call_kinds import EVENTS
@@ -137,6 +137,46 @@ async def test_a_worker_deleted_while_it_moves_just_ends(autojump_clock):
             del world.shared.state.metadata[worker]
             world.move(worker, to=2)
             assert [event async for event in events] == []
+
+
+async def test_a_node_that_stops_sends_its_listeners_on(autojump_clock):
+    """It ends all streams, and hands its shards over a moment later."""
+    async with open_world() as world:
+        worker = await watched(world)
+
+        async def stop() -> None:
+            world.nodes[1].streams[worker].close()
+            await trio.sleep(3)
+            world.move(worker, to=2)
+            world.nodes[2].publish(worker, said("still here", 2))
+
+        async with trio.open_nursery() as nursery, world.clients[0].connect(worker) as events:
+            world.nodes[1].publish(worker, said("one", 1))
+            assert await texts(events, 1) == ["one"]
+            nursery.start_soon(stop)
+            assert await texts(events, 1) == ["still here"]
+
+
+async def test_a_stream_that_ends_while_nothing_moves_has_ended(autojump_clock):
+    async with open_world() as world:
+        worker = await watched(world)
+        async with world.clients[0].connect(worker) as events:
+            world.nodes[1].streams[worker].close()
+            assert [event async for event in events] == []
+            assert trio.current_time() < watching.MOVES_S + 2
+
+
+async def test_listeners_at_a_node_that_stops_are_sent_home(autojump_clock):
+    async with open_world() as world:
+        here, there = await watched(world, 0), world.worker_at(await world.adder(), 1, prefix="x")
+        await world.shared.state.create_worker(there)
+        client = world.clients[0]
+        async with client.connect(here) as own, client.connect(there) as others:
+            client.close_streams()
+            assert [event async for event in own] == [event async for event in others] == []
+            with pytest.raises(Draining):
+                async with client.connect(there):
+                    pass
 
 
 async def test_who_connects_while_nobody_leads_waits_a_little_and_is_told(autojump_clock):

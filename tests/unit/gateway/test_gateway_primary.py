@@ -15,6 +15,7 @@ from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.client import FakeClient
 from golemp2p_gateway import GatewaySettings, server
 from golemp2p_gateway.edge import PRIMARY
+from golemp2p_gateway.routes import ROUTES
 
 HEADER = PRIMARY.decode()
 
@@ -86,6 +87,20 @@ async def test_what_is_not_known_is_not_told(routed: Gateway, gateway: Gateway) 
     assert HEADER not in (await routed.http.get(f"/v1/components/{ComponentId.of(bytes(32), 'x')}/workers/a%2Fb")).headers
 
 
+async def test_the_description_says_where_it_is_told(routed: Gateway) -> None:
+    """Of every route: what is answered about a worker, refusals too, has the header, and nothing else has."""
+    document = (await routed.http.get("/openapi.json")).json()
+    values = {"component_id": str(routed.component), "worker_name": "abc", "version": "0", "sha256": "00" * 32}
+    bodies = {"create-worker": {"name": "abc"}, "complete-promise": {"oplogIdx": 1, "data": []}}
+    for route in ROUTES:
+        path = "/".join(values.get(part[1:-1], "x") if part.startswith("{") else part for part in route.template.split("/"))
+        body = {"params": [1, 2]} if route.tag == "invocations" else bodies.get(route.operation)
+        answer = await routed.http.request(route.method, f"{path}?function=add&count=1", json=body)
+        described = document["paths"][route.template][route.method.lower()]["responses"]
+        is_told = any(HEADER in response.get("headers", ()) for response in described.values())
+        assert is_told is (HEADER in answer.headers or route.websocket), (route.operation, answer.status_code, answer.text)
+
+
 # -- clients that leave
 
 
@@ -130,6 +145,7 @@ async def test_a_client_that_leaves_is_not_waited_for(often: None, gateway: Gate
             await slow.started.wait()
     with trio.fail_after(5):
         await slow.cancelled.wait()
+    assert 'status="499"' in (await gateway.http.get("/metrics")).text
 
 
 async def test_a_client_that_waits_is_answered_however_long_it_takes(often: None, gateway: Gateway) -> None:

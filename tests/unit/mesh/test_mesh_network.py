@@ -408,6 +408,15 @@ async def test_closing_says_goodbye(autojump_clock: MockClock) -> None:
             await a.network.request(b.key, 1, b"", deadline_s=1)
 
 
+async def test_after_the_end_messages_are_dropped(autojump_clock: MockClock) -> None:
+    a, b = two()
+    introduce(a, b)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(a.network.run)
+        nursery.cancel_scope.cancel()
+    assert not a.network.send(b.key, PingNode(9))
+
+
 async def test_forgotten_peers_are_closed(autojump_clock: MockClock) -> None:
     a, b = two()
     introduce(a, b)

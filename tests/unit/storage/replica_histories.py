@@ -26,7 +26,7 @@ from golemp2p.model.replication import (
     Member,
     NoOp,
 )
-from golemp2p.testing.storage_suite import MEMBER, NODE, Group
+from golemp2p.testing.storage_kit import MEMBER, NODE, Group
 
 OTHER = Member(b"k" * 32, b"s" * 16)
 CONFIGURATIONS = (Configuration((MEMBER,)), Configuration((MEMBER,), (OTHER,)), Configuration((MEMBER,), (), (OTHER, MEMBER)))
@@ -174,7 +174,7 @@ class History:
         if roll < 0.6:
             described, wakes = dice.random() < 0.8, dice.choice((None, 1, 2, 3))
             return group.segment(
-                dice.choice(self.names()), dice.randint(1, 3), payload=dice.randbytes(dice.choice((0, 5, 500))),
+                dice.choice(self.names()), dice.randint(1, 3), padding=dice.randbytes(dice.choice((0, 5, 500))),
                 described=described, open_work=dice.random() < 0.5, wake_ns=wakes, summary=dice.randbytes(3),
             )  # fmt: skip
         if roll < 0.85 and group.heads:

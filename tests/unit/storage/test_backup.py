@@ -4,11 +4,10 @@ import pytest
 import trio
 
 from golemp2p.errors import UsageError
-from golemp2p.ports import Batch
 from golemp2p.storage.backup import backup
 from golemp2p.storage.datadir import DataDirectory, store_id
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import Writing, commit, head_of, key_of, segment_of
+from golemp2p.testing.storage_kit import SHARD, Group, Writing, commit, key_of
 
 
 def numbered(count: int) -> bytes:
@@ -23,10 +22,10 @@ async def test_a_backup_of_a_running_node_is_a_data_directory(tmp_path: Path) ->
         storage = await SqliteStorage.open(source)
         identity = await store_id(storage, numbered)
         blob = await storage.put_blob(b"blob")
-        await commit(storage, Batch(segments=[segment_of("a", 1)], heads=[head_of("a", tail=2)]))
-        writing = Writing(storage)
-        for first in range(2, 60):
-            writing.submit(Batch(segments=[segment_of("a", first)], heads=[head_of("a", tail=first + 1)]))
+        group, writing = Group(), Writing(storage)
+        await commit(storage, group.birth(), group.append("a"))
+        for _ in range(60):
+            writing.submit(group.append("a"))
         report = await trio.to_thread.run_sync(backup, source, target)
         await writing.finish()
         await storage.aclose()
@@ -39,6 +38,8 @@ async def test_a_backup_of_a_running_node_is_a_data_directory(tmp_path: Path) ->
         head = await storage.head(key_of("a"))
         assert head is not None
         assert len(await storage.read_segments(key_of("a"))) == head.tail - 1 >= 1  # one moment
+        held = (await storage.replicas())[SHARD]
+        assert held.record.high_water[1] == len(held.entries) == head.tail - 1
         assert await storage.get_meta("backup-of") == identity
         assert await store_id(storage, numbered) != identity
         await storage.aclose()

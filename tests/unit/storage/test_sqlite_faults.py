@@ -14,9 +14,9 @@ import trio
 
 from golemp2p.errors import DataDamaged, StorageFailed, StorageFull
 from golemp2p.ports import Batch
-from golemp2p.storage import writer as writer_module
+from golemp2p.storage import rows as rows_module
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import Writing, commit, head_of, key_of, segment_of
+from golemp2p.testing.storage_kit import SHARD, Group, Writing, commit, key_of, stored
 
 # ------------------------------------------------------------------------------------------------- a disk that refuses
 
@@ -76,14 +76,18 @@ async def firsts_in(folder: Path) -> list[int]:
 
 async def test_what_failed_to_sync_does_not_come_back_after_a_crash(disk: FaultyDisk, tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path / "data")
-    await commit(storage, Batch(segments=[segment_of("a", 1)]))
+    group, rival = Group(), Group()
+    first = group.append("a")
+    rival.append("a")
+    await commit(storage, first)
     disk.syncs_failing = 1
     with pytest.raises(StorageFailed):
-        await commit(storage, Batch(segments=[segment_of("a", 2)]))
+        await commit(storage, group.append("a"))
     image = image_of(tmp_path / "data", tmp_path / "image")
     assert await firsts_in(image) == [1]
-    await commit(storage, Batch(segments=[segment_of("a", 2, data=b"other")]))
-    assert [segment.data for segment in await storage.read_segments(key_of("a"))] == [b"data", b"other"]
+    other = rival.append("a", 7)
+    await commit(storage, other)
+    assert await storage.read_segments(key_of("a")) == stored(first) + stored(other)
     await storage.aclose()
 
 
@@ -91,28 +95,33 @@ async def test_a_group_survives_one_failed_sync(disk: FaultyDisk, tmp_path: Path
     storage = await SqliteStorage.open(tmp_path)
     disk.syncs_failing = 1
     writing = Writing(storage)
-    for first in range(1, 21):
-        writing.submit(Batch(segments=[segment_of("a", first)]))
+    for shard in range(20):
+        writing.submit(Group(shard).append(f"log {shard:02}"))
     errors = await writing.finish()
-    kept = [first for first, error in enumerate(errors, 1) if error is None]
+    kept = [shard for shard, error in enumerate(errors) if error is None]
     assert len(kept) >= 19  # only if the first was alone in its group does it fail
-    assert [segment.first for segment in await storage.read_segments(key_of("a"))] == kept
+    assert [head.shard for head in await storage.heads("worker", shards=range(20))] == kept
+    for shard in kept:
+        assert len(await storage.read_segments(key_of(f"log {shard:02}"))) == 1
     await storage.aclose()
 
 
 async def test_a_full_disk_is_said_and_space_makes_it_work_again(disk: FaultyDisk, tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path)
-    await commit(storage, Batch(segments=[segment_of("a", 1)]))
+    group = Group()
+    await commit(storage, group.append("a"))
     disk.full = True
     writing = Writing(storage)
-    for first in range(2, 12):
-        writing.submit(Batch(segments=[segment_of("a", first)], heads=[head_of("a", tail=first + 1)]))
+    next_write = group.append("a")
+    writing.submit(next_write)
+    for shard in range(100, 109):
+        writing.submit(Group(shard).append(f"log {shard}"))
     errors = await writing.finish()
-    assert all(isinstance(error, StorageFull) for error in errors)
+    assert {type(error) for error in errors} == {StorageFull}, errors
     assert [segment.first for segment in await storage.read_segments(key_of("a"))] == [1]  # reads go on
-    assert await storage.head(key_of("a")) is None
+    assert list(await storage.replicas()) == [SHARD]
     disk.full = False
-    await commit(storage, Batch(segments=[segment_of("a", 2)]))
+    await commit(storage, next_write)
     statistics = storage.statistics()
     assert (statistics["batches"], statistics["batches_failed"]) == (2, 10)
     assert (statistics["queued_batches"], statistics["queued_bytes"]) == (0, 0)
@@ -123,18 +132,18 @@ FULL = """
 import resource, signal, sys, trio
 from pathlib import Path
 from golemp2p.errors import StorageFull
-from golemp2p.ports import Batch
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import commit, segment_of
+from golemp2p.testing.storage_kit import Group, commit, key_of
 
 async def main():
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     storage = await SqliteStorage.open(Path(sys.argv[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
-    first = 1
+    first, group = 1, Group()
     try:
         while True:
-            await commit(storage, Batch(segments=[segment_of("a", first, data=bytes(30_000))]))
+            write = group.append("a", padding=bytes(30_000))
+            await commit(storage, write)
             first += 1
     except StorageFull as error:
         print(first, error)
@@ -143,8 +152,8 @@ async def main():
     except StorageFull as error:
         print(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    await commit(storage, Batch(segments=[segment_of("a", first, data=b"after")]))
-    print([segment.first for segment in await storage.read_segments(segment_of("a", 1).log)])
+    await commit(storage, write)
+    print([segment.first for segment in await storage.read_segments(key_of("a"))])
     await storage.aclose()
 
 trio.run(main)
@@ -169,24 +178,24 @@ import os, sys, trio
 from pathlib import Path
 from golemp2p.ports import Batch
 from golemp2p.storage.sqlite import SqliteStorage
-from golemp2p.testing.storage_suite import head_of, segment_of
+from golemp2p.testing.storage_kit import Group
 
 async def main():
     storage = await SqliteStorage.open(Path(sys.argv[1]))
     start = int(sys.argv[2])
 
-    def write(number):
+    def write(number, group):
         def done(error):
             assert error is None, error
             os.write(1, b"%d\\n" % number)
-            write(number + 16)
-        storage.submit(Batch(
-            segments=[segment_of(f"left{number}", 1, data=bytes(number % 5000)), segment_of(f"right{number}", 1)],
-            heads=[head_of(f"left{number}", tail=2), head_of("last%d" % (number % 16), tail=number + 1)],
-        ), done)
+            write(number + 16, group)
+        left, right = group.segment(f"left{number}", padding=bytes(number % 5000)), group.segment(f"right{number}")
+        last = group.segment("last%d" % (start + number % 16), number - start + 1)
+        other = Group(500_000 + number).append(f"other{number}")
+        storage.submit(Batch([group.write(left, right, last), other]), done)
 
     for number in range(start, start + 16):
-        write(number)
+        write(number, Group(number))
     await trio.sleep_forever()
 
 trio.run(main)
@@ -209,18 +218,21 @@ def test_kill_9_loses_nothing_acknowledged_and_leaves_nothing_half(tmp_path: Pat
 
 async def check_halves(folder: Path, acknowledged: set[int]) -> None:
     storage = await SqliteStorage.open(folder)
-    for number in acknowledged:
-        (left,) = await storage.read_segments(key_of(f"left{number}"))
-        assert left.data == bytes(number % 5000)
-    heads = await storage.heads("worker", prefix="left", count=10_000)
-    numbers = {int(head.identity[4:]) for head in heads}
+    replicas = await storage.replicas()
+    shards = list(replicas)
+    numbers = {int(head.identity[4:]) for head in await storage.heads("worker", shards=shards, prefix="left", count=10_000)}
     assert numbers >= acknowledged
     for number in numbers:  # acknowledged or not: all of a batch, or nothing
-        assert len(await storage.read_segments(key_of(f"left{number}"))) == 1
-        assert len(await storage.read_segments(key_of(f"right{number}"))) == 1
-    assert apsw_count(folder, "SELECT count(*) FROM segments") == 2 * len(numbers)
-    for last in await storage.heads("worker", prefix="last"):
-        assert last.tail - 1 in numbers
+        (left,) = await storage.read_segments(key_of(f"left{number}"))
+        assert left.data.endswith(bytes(number % 5000))
+        for name in ("right", "other"):
+            assert len(await storage.read_segments(key_of(f"{name}{number}"))) == 1
+    assert apsw_count(folder, "SELECT count(*) FROM payloads") == 4 * len(numbers)
+    for held in replicas.values():
+        assert held.record.high_water[1] == len(held.entries)
+        assert [entry.position for entry in held.entries] == list(range(1, len(held.entries) + 1))
+    for last in await storage.heads("worker", shards=shards, prefix="last"):
+        assert last.tail - 1 == sum(segment.count for segment in await storage.read_segments(last.key))
     await storage.aclose()
 
 
@@ -237,9 +249,8 @@ def apsw_count(folder: Path, sql: str) -> int:
 
 async def filled(folder: Path, count: int = 200) -> Path:
     storage = await SqliteStorage.open(folder)
-    for first in range(1, count + 1):
-        await commit(storage, Batch(segments=[segment_of("a", first, data=b"%04d" % first * 200)]))
-    await commit(storage, Batch(heads=[head_of("a", tail=count + 1)]))
+    group = Group()
+    await commit(storage, *(group.append("a", padding=b"%04d" % first * 200) for first in range(1, count + 1)))
     await storage.aclose()
     return folder / "storage.sqlite"
 
@@ -297,8 +308,9 @@ async def test_flipped_bytes_in_data_come_back_as_stored(tmp_path: Path) -> None
 
 async def test_a_torn_log_loses_the_tail_and_nothing_before(tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path / "data")
-    for first in range(1, 51):
-        await commit(storage, Batch(segments=[segment_of("a", first)], heads=[head_of("a", tail=first + 1)]))
+    group = Group()
+    for _ in range(50):
+        await commit(storage, group.append("a"))
     log_bytes = (tmp_path / "data" / "storage.sqlite-wal").stat().st_size
     for part in range(10):
         image = image_of(tmp_path / "data", tmp_path / f"image{part}")
@@ -314,15 +326,17 @@ async def test_a_torn_log_loses_the_tail_and_nothing_before(tmp_path: Path) -> N
 
 async def test_a_damaged_head_is_left_out_of_listings_and_raises_by_itself(tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path)
-    await commit(storage, Batch(heads=[head_of("good", open_work=True), head_of("bad", open_work=True, wake_ns=1)]))
+    group = Group()
+    good, bad = group.segment("good", open_work=True), group.segment("bad", open_work=True, wake_ns=1)
+    await commit(storage, group.write(good, bad))
     await storage.aclose()
     connection = apsw.Connection(str(tmp_path / "storage.sqlite"))
     connection.execute("UPDATE heads SET identity = CAST(x'c0ff' AS TEXT), head_hash = x'00' WHERE identity = 'bad'")
     connection.close()
     storage = await SqliteStorage.open(tmp_path)
-    assert [head.identity for head in await storage.heads_with_open_work()] == ["good"]
-    assert [head.identity for head in await storage.heads("worker")] == ["good"]
-    assert await storage.heads_due(5, 10) == []
+    assert [head.identity for head in await storage.heads_with_open_work(SHARD)] == ["good"]
+    assert [head.identity for head in await storage.heads("worker", shards=[SHARD])] == ["good"]
+    assert await storage.heads_due(5, 10, [SHARD]) == []
     with pytest.raises(DataDamaged):
         await storage.head(key_of("bad"))
     await storage.aclose()
@@ -355,18 +369,19 @@ async def test_a_writer_that_breaks_says_so_and_refuses_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = await SqliteStorage.open(tmp_path)
-    await commit(storage, Batch(segments=[segment_of("a", 1)]))
+    group = Group()
+    await commit(storage, group.append("a"))
 
     def broken(*_: object) -> str:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(writer_module, "_statement", broken)
+    monkeypatch.setattr(rows_module, "_statement", broken)
     writing = Writing(storage)
-    for first in range(2, 5):
-        writing.submit(Batch(segments=[segment_of("a", first)]))
+    for _ in range(3):
+        writing.submit(group.append("a"))
     errors = await writing.finish()
     monkeypatch.undo()
-    writing.submit(Batch(segments=[segment_of("a", 9)]))
+    writing.submit(group.append("a"))
     errors = await writing.finish()
     assert len(errors) == 4
     assert all(isinstance(error, StorageFailed) and "restart the node" in str(error) for error in errors)
@@ -378,27 +393,29 @@ async def test_a_writer_that_breaks_says_so_and_refuses_all(
 async def test_a_disk_that_falls_behind_refuses_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("golemp2p.storage.sqlite.QUEUED_BYTES_MAX", 10_000)
     storage = await SqliteStorage.open(tmp_path)
-    writing = Writing(storage)
-    for first in range(1, 4):
-        writing.submit(Batch(segments=[segment_of("a", first, data=bytes(4_000))]))
+    writing, group = Writing(storage), Group()
+    writes = [group.append("a", padding=bytes(4_000)) for _ in range(3)]
+    for write in writes:
+        writing.submit(write)
     first, second, third = await writing.finish()
     assert (first, second) == (None, None)
     assert isinstance(third, StorageFailed)
     assert third.retry_after_s is not None
     assert [number for number, _ in writing.outcomes] == [0, 1, 2]
-    await commit(storage, Batch(segments=[segment_of("a", 3, data=bytes(4_000))]))
+    await commit(storage, writes[2])
     await storage.aclose()
 
 
 async def test_commits_are_shared(tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path)
-    writing = Writing(storage)
-    for first in range(1, 1001):
-        writing.submit(Batch(segments=[segment_of("a", first)]))
+    writing, group = Writing(storage), Group()
+    writes = [group.append("a") for _ in range(1000)]
+    for write in writes:
+        writing.submit(write)
     assert set(await writing.finish()) == {None}
     statistics = storage.statistics()
     assert statistics["batches"] == statistics["segments"] == 1000
-    assert statistics["bytes"] == 4 * 1000
+    assert statistics["bytes"] > sum(len(segment.data) for write in writes for segment in stored(write))
     assert statistics["commits"] < 100
     assert statistics["group_batches_max"] > 10
     assert 0 < statistics["commit_seconds"] <= statistics["busy_seconds"]
@@ -408,7 +425,7 @@ async def test_commits_are_shared(tmp_path: Path) -> None:
 def test_a_loop_that_ends_without_closing_does_not_hang(tmp_path: Path) -> None:
     async def main() -> None:
         storage = await SqliteStorage.open(tmp_path)
-        storage.submit(Batch(segments=[segment_of("a", 1)]), lambda error: None)
+        storage.submit(Batch([Group().append("a")]), lambda error: None)
 
     trio.run(main)
     assert trio.run(firsts_in, tmp_path) in ([], [1])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from golemp2p.errors import StorageFull
 from golemp2p.model import entries as e
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.guests import STRING, U64
@@ -40,7 +42,7 @@ SCRIPT = {
 
 
 @pytest.fixture
-async def mesh(machines, autojump_clock):
+async def mesh(machines):
     """Three nodes; the component ``script`` was added through the first."""
     made = machines(3, script=SCRIPT)
     await made.start_all()
@@ -58,7 +60,7 @@ async def invoke(client, component: ComponentId, worker: str, function: str, *pa
     return (await client.invoke(component, worker, function, list(params), idempotency_key=key)).value
 
 
-async def test_any_node_answers_for_any_worker(mesh):
+async def test_any_node_answers_for_any_worker(mesh, autojump_clock):
     for number in range(3):
         worker = led_by(mesh, number)
         for count, client in enumerate(mesh.clients.values(), 1):
@@ -68,7 +70,7 @@ async def test_any_node_answers_for_any_worker(mesh):
         assert [info.name for info in await client.components()] == ["script"]
 
 
-async def test_who_waits_gets_the_answer_of_another_node_once(mesh):
+async def test_who_waits_gets_the_answer_of_another_node_once(mesh, autojump_clock):
     """The node that runs the worker dies in the middle of an invocation."""
     worker, answers = led_by(mesh, 0), []
 
@@ -86,7 +88,7 @@ async def test_who_waits_gets_the_answer_of_another_node_once(mesh):
     assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 2
 
 
-async def test_a_sleeper_whose_node_died_wakes_elsewhere(mesh):
+async def test_a_sleeper_whose_node_died_wakes_elsewhere(mesh, autojump_clock):
     worker = led_by(mesh, 0)
     await mesh.clients[1].enqueue(mesh.component, worker, "nap", [100], idempotency_key="k")
     await trio.sleep(1)
@@ -96,7 +98,7 @@ async def test_a_sleeper_whose_node_died_wakes_elsewhere(mesh):
     assert 95 < trio.current_time() - begun < 101
 
 
-async def test_a_promise_of_a_worker_elsewhere(mesh):
+async def test_a_promise_of_a_worker_elsewhere(mesh, autojump_clock):
     """Asked for at one node, awaited by a worker of another, whose node dies, and completed through a third."""
     asking, watching = led_by(mesh, 1), led_by(mesh, 0, "v")
     owner, answers = WorkerId(mesh.component, asking), []
@@ -157,3 +159,45 @@ async def test_a_node_that_stops_hands_its_shards_over_first(machines, autojump_
     await mesh.services[0].peers.step_aside(5.0)
     assert not mesh.services[0].peers.ready_shards()
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in led), 0.5)
+
+
+@pytest.mark.parametrize("refusals", [0, 1000])
+async def test_the_disk_may_answer_after_a_node_has_ended(machines, autojump_clock, refusals):
+    """A storage is closed after the service, and closing it writes what is queued: whoever is told then must start nothing."""
+    mesh = machines(3)
+    await mesh.start_all()
+    disk = mesh[1].storage
+    disk.faults.hold()
+    await mesh.crash(0)  # what follows elections waits on the disk
+    await mesh.until(lambda: bool(disk._queue), 5.0)
+    await mesh.stop(1)
+    disk.faults.fail_next(StorageFull("full"), refusals)
+    disk.faults.release()
+    await disk.aclose()
+    await wait_all_tasks_blocked()
+    assert not disk._queue
+
+
+async def test_figures_of_single_shards_and_peers(machines, autojump_clock):
+    mesh = machines(3)
+    await mesh.start_all()
+    figures = {(figure.name, figure.of): figure.value for figure in mesh.services[0].admin.figures()}
+    assert sum(value for (name, _), value in figures.items() if name == "shard_serving") == len(
+        mesh.services[0].peers.ready_shards()
+    )
+    assert {value for (name, _), value in figures.items() if name == "shard_voters"} == {3}
+    assert [value for (name, _), value in figures.items() if name == "peer_connected"] == [1, 1]
+    assert all(value > 0 for (name, _), value in figures.items() if name == "peer_bytes_sent_total")
+
+
+async def test_what_becomes_durable_after_a_node_ended_concerns_nobody(mesh, autojump_clock):
+    """It would go on to tell others, which needs a network that is not there any more."""
+    worker, disk = led_by(mesh, 0), mesh[1].storage
+    disk.faults.hold()
+    assert await invoke(mesh.clients[0], mesh.component, worker, "add", 1) == 1
+    await mesh.stop(1)
+    disk.faults.release()
+    await trio.sleep(1)
+    assert await invoke(mesh.clients[2], mesh.component, worker, "add", 1) == 2
+    await mesh.start(1)
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 3
