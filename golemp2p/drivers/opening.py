@@ -22,6 +22,7 @@ from golemp2p.drivers.blob_repair import BlobRepair
 from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components
 from golemp2p.drivers.describing import described
+from golemp2p.drivers.history import Histories
 from golemp2p.drivers.mesh_admin import MeshDesk
 from golemp2p.drivers.mesh_client import MeshClient, Routed, routed
 from golemp2p.drivers.mesh_reports import load_of, reports_of
@@ -74,11 +75,13 @@ class World:
 
 @dataclass(slots=True)
 class Service:
-    """A node that runs. ``client``: of the whole mesh; ``local``: of what this node leads, and what drains it. ``http``: where others
-    reach its HTTP, told once that is known. ``ended``: it has left the mesh, or was removed from it: its process should end."""
+    """A node that runs. ``client``, ``histories``: of the whole mesh; ``local``: of what this node leads, and what drains it. ``http``:
+    where others reach its HTTP, told once that is known. ``ended``: it has left the mesh, or was removed from it: its process should
+    end."""
 
     client: MeshClient
     local: LocalClient
+    histories: Histories
     admin: MeshDesk
     peers: PeerDriver
     mesh_id: bytes
@@ -171,6 +174,10 @@ async def open_service(
             http=lambda: service.http,
         )
         workers.other_promises = routing.client.promises
+        histories = Histories(
+            genesis=mesh.genesis, signer=signer, mesh=peers, storage=storage, blobs=blobs, clock=world.clock,
+            commit_position=partial(_commit_position, peer),
+        )  # fmt: skip
         peers.asks.serve = partial(_serve_forward, components, routing)
         started_ns = world.clock.wall_ns()
         directory = NodeDirectory(
@@ -185,7 +192,7 @@ async def open_service(
             peers, peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
             expelled=peers.expelled, stop=lambda reason: service.end(reason),  # noqa: PLW0108 - made below
         )  # fmt: skip
-        service = Service(routing.client, client, admin, peers, mesh.genesis.mesh_id)
+        service = Service(routing.client, client, histories, admin, peers, mesh.genesis.mesh_id)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
         network = Network(identity, peers, streams=world.streams, dice=_dice(world))
         calls = {
@@ -194,6 +201,7 @@ async def open_service(
             call_kinds.BLOB: blobs.serve_blob,
             call_kinds.BLOB_OFFER: blobs.serve_offer,
             call_kinds.OVERRULED: admin.serve_overruled,
+            call_kinds.HISTORY: histories.serve,
         }
         peers.attach(network, shards, calls)
         bound = await nursery.start(network.run, mesh_settings.listen)
@@ -246,6 +254,11 @@ async def _serve_forward(components: Components, routing: Routed, shard: int, ke
     if is_question(payload):
         return await components.answer(shard, payload)
     return await routing.serve_forward(shard, key, payload)
+
+
+def _commit_position(peer: Peer, shard: int) -> int | None:
+    replica = peer.shards.held().get(shard)
+    return None if replica is None else replica.commit_position
 
 
 def _start_unless_over(nursery: trio.Nursery, function: Callable[..., Awaitable[object]], *args: object) -> None:

@@ -147,6 +147,8 @@ class Workers:
             self.loads_total += 1
             if found.create.ephemeral and state.running is not None:
                 found.refuse(state.running.key, WorkerInterrupted("the node stopped while the ephemeral worker ran"))
+            elif found.create.ephemeral and state.pending:
+                found.append(e.Restart(found.now_ns()))  # what an execution recorded before its invocation is over with it
             found.wake()
             return found
 

@@ -25,14 +25,13 @@ _ENTRY_TAG = "golemp2p/shard-entry-signature/1"
 _BRANCH_TAG = "golemp2p/branch/1"
 
 
-class ShardNotary:
-    """Signs for the node of ``signer`` in one shard. ``operator``: public key that may order a forced recovery; ``None`` in a mesh
-    without an operator, where nobody may."""
+class ShardVerifier:
+    """Checks what was signed in one shard, and signs nothing. ``operator``: public key that may order a forced recovery; ``None`` in a
+    mesh without an operator, where nobody may."""
 
-    __slots__ = ("_mesh_id", "_operator", "_shard", "_signer")
+    __slots__ = ("_mesh_id", "_operator", "_shard")
 
-    def __init__(self, signer: Signer, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
-        self._signer = signer
+    def __init__(self, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
         self._mesh_id = mesh_id
         self._shard = shard
         self._operator = operator
@@ -41,14 +40,8 @@ class ShardNotary:
         facts = (position, term, previous_hash, author, content)
         return entry_hash(*facts, mesh_id=self._mesh_id, shard=self._shard)
 
-    def sign_entry(self, entry_hash: bytes) -> bytes:
-        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
-
     def is_entry_signed(self, entry_hash: bytes, signature: bytes, author: bytes) -> bool:
         return is_entry_signed(entry_hash, signature, author)
-
-    def cast_vote(self, term: int, primary: bytes) -> bytes:
-        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
     def is_vote(self, term: int, primary: bytes, voter: bytes, signature: bytes) -> bool:
         return is_vote(signature, voter, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)
@@ -85,6 +78,22 @@ def is_entry_signed(entry_hash: bytes, signature: bytes, author: bytes) -> bool:
 def is_branch_signed(branch: Branch, *, mesh_id: bytes, shard: int) -> bool:
     """Whether it is an order of the operator that it names, whoever that is."""
     return is_signed(_branch_record(branch, mesh_id, shard), branch.signature, branch.operator)
+
+
+class ShardNotary(ShardVerifier):
+    """Signs as well, for the node of ``signer``."""
+
+    __slots__ = ("_signer",)
+
+    def __init__(self, signer: Signer, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
+        super().__init__(mesh_id=mesh_id, shard=shard, operator=operator)
+        self._signer = signer
+
+    def sign_entry(self, entry_hash: bytes) -> bytes:
+        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
+
+    def cast_vote(self, term: int, primary: bytes) -> bytes:
+        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
 
 def sign_branch(operator: Signer, branch: Branch, *, mesh_id: bytes, shard: int) -> Branch:

@@ -171,7 +171,13 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
         try:
             urls = await nursery.start(
                 partial(
-                    serve, client, gateway_settings(settings), admin=service.admin, primary=client.primary, shutdown=edge_stop
+                    serve,
+                    client,
+                    gateway_settings(settings),
+                    admin=service.admin,
+                    primary=client.primary,
+                    histories=service.histories,
+                    shutdown=edge_stop,
                 )
             )
         except OSError as error:
