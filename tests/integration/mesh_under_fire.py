@@ -254,7 +254,9 @@ class Faults:
     def _slowing(self) -> Fault:
         number, network = self._dice.randrange(len(self._mesh)), self._network
         assert network is not None
-        return Fault("slow", (number,), lambda: network.slow(number, self._dice.choice((20, 80, 200))), lambda: network.hurry(number))
+        return Fault(
+            "slow", (number,), lambda: network.slow(number, self._dice.choice((20, 80, 200))), lambda: network.hurry(number)
+        )
 
     def _filling(self) -> Fault:
         assert self._disk is not None
@@ -363,7 +365,9 @@ def _check_ends(mesh: MeshProcess, judge: Judge) -> None:
         status = node.terminate()
         if status != 0:
             judge.problem(f"{node.data_dir.name} ended with {status}")
-        for line in re.findall(r"^Traceback.*|^.* critical .*|^.*request_failed.*", node.log_path.read_text(), re.MULTILINE)[:3]:
+        for line in re.findall(r"^Traceback.*|^.* critical .*|^.*request_failed.*", node.log_path.read_text(), re.MULTILINE)[
+            :3
+        ]:
             judge.problem(f"{node.data_dir.name} logged: {line}")
         command = [COMMAND, "storage", "verify", "--data-dir", node.data_dir, "--format", "json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -381,7 +385,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="leave data and logs of the nodes in this empty directory")
     parser.add_argument("--processes-only", action="store_true", help="kill and freeze, no more")
     options = parser.parse_args()
-    print(f"a mesh under fire: seed {options.seed}, {options.nodes} nodes, {options.minutes:g} minutes, {options.clients} clients")
+    print(
+        f"a mesh under fire: seed {options.seed}, {options.nodes} nodes, {options.minutes:g} minutes, {options.clients} clients"
+    )
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(exist_ok=True)

@@ -309,7 +309,9 @@ def test_verify_names_what_is_damaged_and_the_node_goes_on_without_it(own, cli):
     assert refused.code == 1
     assert "storage verify" in refused.err
     cli.ok("worker", "delete", "counter/spoiled")  # the advice
-    left = cli("storage", "verify", "--data-dir", own.data_dir)  # until the shard's log is compacted, what was deleted is still in it
+    left = cli(
+        "storage", "verify", "--data-dir", own.data_dir
+    )  # what was deleted is in the shard's log until that is compacted
     assert f"{identifier}/spoiled" not in left.out
     assert cli.ok("worker", "invoke", "counter/spoiled", "add", 1) == "1\n"
 
