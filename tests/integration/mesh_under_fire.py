@@ -1,7 +1,8 @@
 """A mesh of real nodes under fire, and its history judged afterwards.
 
-Clients add to counters and read them through random nodes, with idempotency keys, and retry until they are answered; meanwhile nodes
-are killed and frozen, links cut and slowed, a disk fills up. In the end everything heals, and then holds:
+Clients add to counters and read them through random nodes, with idempotency keys, and retry until they are answered; some additions
+take their time, and sleep in the middle. Meanwhile nodes are killed and frozen, links cut and slowed, a disk fills up. In the end
+everything heals, and then holds:
 
     every request is answered                 each worker's answers have an order, within their real times, that a counter explains
     no acknowledged addition is lost          a key that is used again gives the answer that it gave before
@@ -47,7 +48,7 @@ HEAL_S = 60.0
 RETRIED = frozenset((503, 507))
 DISK_BYTES = 256 << 20
 SUFFERING_MAX = 2
-"""Nodes that something is done to at one time: with two of five some shards lose their majority for a while."""
+"""Of five nodes, those that something is done to at one time: some shards lose their majority for a while."""
 
 
 # -------------------------------------------------------------------------------------------------------------- clients
@@ -70,7 +71,7 @@ class Client(threading.Thread):
         number = 0
         while not self.is_told_to_stop.is_set():
             worker = f"w{self._dice.randrange(WORKERS)}"
-            operation = ("get",) if self._dice.random() < 0.25 else ("add", 1)
+            operation = self._dice.choices((("get",), ("add", 1), ("work", self._dice.randrange(20, 800))), (25, 65, 10))[0]
             self._until_answered(f"{self.name}-{number}", worker, operation)
             number += 1
 
@@ -138,7 +139,7 @@ class Judge:
             unanswered = [one.key for one in operations if one.returned_ns is None]
             if unanswered:
                 self.problem(f"{worker}: never answered: {unanswered[:5]}")
-            values = sorted(one.result for one in operations if one.operation[0] == "add" and one.returned_ns is not None)
+            values = sorted(one.result for one in operations if one.operation[0] != "get" and one.returned_ns is not None)
             if values != list(range(1, len(values) + 1)):
                 odd = [value for value, times in Counter(values).items() if times > 1] or "a gap"
                 self.problem(f"{worker}: additions answered the same value twice, or left one out: {odd}")
@@ -163,10 +164,14 @@ class Judge:
             if sorted(keys) != sorted(done.key for done in operations):
                 odd = Counter(keys) - Counter(done.key for done in operations)
                 self.problem(f"{worker}: {len(keys)} invocations in its oplog for {len(operations)} keys; too many: {odd}")
+            said = Counter(item["entry"]["message"] for item in one if item["entry"]["type"] == "Log")
+            works = sum(done.operation[0] == "work" for done in operations)
+            if (said["began"], said["ended"]) != (works, works):
+                self.problem(f"{worker}: {works} works have logged {said}")
 
 
 def _count(state: int, operation: tuple[Any, ...]) -> tuple[int, int]:
-    after = state + (operation[1] if operation[0] == "add" else 0)
+    after = state + (operation[0] != "get")
     return after, after
 
 
@@ -200,7 +205,7 @@ class Faults:
             kinds.append(self._filling)
         self._kinds = kinds
 
-    def run(self, seconds: float, pause_s: tuple[float, float], hold_s: tuple[float, float]) -> None:
+    def run(self, seconds: float, suffering_max: int, pause_s: tuple[float, float], hold_s: tuple[float, float]) -> None:
         """Hurt nodes and heal them for so long; everything has healed in the end."""
         end = time.monotonic() + seconds
         suffering: list[tuple[float, Fault]] = []
@@ -211,7 +216,7 @@ class Faults:
                     self._end(due[1])
                 hurt = {number for _, fault in suffering for number in fault.nodes}
                 fault = self._dice.choice(self._kinds)()
-                if not hurt & set(fault.nodes) and len(hurt) + len(fault.nodes) <= SUFFERING_MAX:
+                if not hurt & set(fault.nodes) and len(hurt) + len(fault.nodes) <= suffering_max:
                     self._check_alive()
                     fault.begin()
                     self.told.append(f"{said(time.monotonic())} {fault.name}: {fault.nodes}")
@@ -321,7 +326,8 @@ def small_disk() -> Iterator[Path]:
 
 def run(
     folder: Path, wasm: Path, *, seconds: float, clients: int, seed: int, nodes: int = 5, network: Namespaces | None = None,
-    disk: Path | None = None, pause_s: tuple[float, float] = (0.3, 1.5), hold_s: tuple[float, float] = (0.5, 4.0),
+    disk: Path | None = None,
+    suffering_max: int = SUFFERING_MAX, pause_s: tuple[float, float] = (0.3, 1.5), hold_s: tuple[float, float] = (0.5, 4.0),
 ) -> dict[str, Any]:  # fmt: skip
     """Returns counts for a report; raises ``AssertionError`` when a promise is broken."""
     dice = random.Random(seed)
@@ -330,14 +336,14 @@ def run(
         mesh[nodes - 1].data_dir = disk / "data"
     try:
         mesh.start()
-        component = mesh[0].add_component("bench", wasm)
+        component = mesh[0].add_component("errand", wasm)
         judge = Judge()
         threads = [Client(number, mesh, component, judge, random.Random(dice.random())) for number in range(clients)]
         for thread in threads:
             thread.start()
         faults = Faults(mesh, dice, network=network, disk=None if disk is None else (nodes - 1, disk))
         try:
-            faults.run(seconds, pause_s, hold_s)
+            faults.run(seconds, suffering_max, pause_s, hold_s)
             report = _heal(mesh, threads)
         finally:
             for thread in threads:
@@ -402,7 +408,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    parser.add_argument("--wasm", type=Path, default=Path("examples/build/bench.wasm"))
+    parser.add_argument("--wasm", type=Path, default=Path("examples/build/errand.wasm"))
     parser.add_argument("--keep", type=Path, help="leave data and logs of the nodes in this empty directory")
     parser.add_argument("--processes-only", action="store_true", help="kill and freeze, no more")
     parser.add_argument("--verbose", action="store_true", help="tell what was done when, and how the slowest operation went")
