@@ -28,7 +28,7 @@ from golemp2p.core.requests import Answered, GaveUp
 from golemp2p.drivers.asks import Asks
 from golemp2p.drivers.removals import Removals
 from golemp2p.drivers.replica_writes import ReplicaWrites
-from golemp2p.errors import Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
+from golemp2p.errors import DataDamaged, Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
 from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network
 from golemp2p.mesh.session import SessionStatistics
@@ -218,7 +218,19 @@ class PeerDriver:
         return [self.peer.membership.record, *others]
 
     async def ask(self, shard: int, key: str, payload: bytes, *, deadline_s: float) -> bytes:
+        self._check_hope(shard)
         return await self.asks.ask(shard, key, payload, deadline_s)
+
+    def _check_hope(self, shard: int) -> None:
+        """Raises ``DataDamaged`` for a shard of which this node is the only voter and has not all that it should have: nobody can lead
+        it, and nobody can mend it."""
+        shards = self.peer.shards
+        if shard in shards and shards[shard].is_damaged and shards.voters(shard) == (self.own,):
+            raise DataDamaged(
+                f"shard {shard}",
+                "the only node that has it has lost part of it, or reads damage there; restore a backup, or have it go on without that:"
+                f" golemp2p mesh recover --force {shard}",
+            )
 
     async def request(self, peer: bytes, kind: int, payload: bytes, *, deadline_s: float) -> bytes:
         if peer == self.own:

@@ -200,6 +200,7 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
         logger.info("node_draining", extra={"timeout_s": settings.drain_timeout_s})
         edge_stop.set()
         await service.local.drain(settings.drain_timeout_s)
+        service.client.close_streams()
 
 
 async def stop_when_over(service: Service, stop: trio.Event) -> None:

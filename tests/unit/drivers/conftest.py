@@ -184,11 +184,6 @@ class Machines:
         await self.stop(number)
 
     async def stop(self, number: int) -> None:
-        """The node of one machine ends; its disk stays."""
-        self._scopes[number].cancel()
-        await self._ended[number].wait()
-
-    async def stop(self, number: int) -> None:
         """The process of one machine ends; its disk goes on with what it was given."""
         self._scopes[number].cancel()
         await self._ended[number].wait()

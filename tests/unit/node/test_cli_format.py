@@ -39,7 +39,7 @@ def test_the_commands_there_are() -> None:
             "worker complete-promise", "worker export", "worker verify",
             "mesh invite", "mesh status", "mesh peers", "mesh shards", "mesh ring",
             "mesh leave", "mesh forget", "mesh recover",
-            "storage verify", "storage backup", "sim run", "sim list", "sim replay", "sim shrink",
+            "storage verify", "storage inspect", "storage backup", "sim run", "sim list", "sim replay", "sim shrink",
             "sim report", "completion",
         ]
     )  # fmt: skip
