@@ -16,7 +16,9 @@ import trio
 
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import PeerProfile
+from golemp2p.core.planner import PlacementProfile
 from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_rules import Limits
 from golemp2p.drivers.authority import MeshAuthority
 from golemp2p.drivers.blob_repair import BlobRepair
 from golemp2p.drivers.blobs import Blobs
@@ -55,6 +57,21 @@ SETTLE_S = 10.0
 ENTRIES_MAX = 1_024
 """Entries of one shard that a node keeps in memory for followers that lag; who lags further behind is given whole logs."""
 
+MOVES_MAX = 64
+"""Shards that one node changes at once: their messages and writes are what everything else has to wait behind, some 50 ms of work
+for each of three nodes. A round of changes takes as long, so that more at once would not be faster."""
+
+RETRY_NS = 1_000_000_000
+"""Connections lose nothing while they stand, and what was under way is sent again over a new one. So a late answer means that somebody
+is busy, and asking again soon would make him busier."""
+
+
+def node_profile() -> PeerProfile:
+    """The numbers of a real node, where they are not those of the cores."""
+    return PeerProfile(
+        entries_max=ENTRIES_MAX, placement=PlacementProfile(moves_max=MOVES_MAX), limits=Limits(retry_ns=RETRY_NS)
+    )
+
 
 @dataclass(slots=True)
 class World:
@@ -70,7 +87,7 @@ class World:
     scratch_dir: Path
     operator: Callable[[], Signer | None] = lambda: None
     make_operator: Callable[[], bytes] | None = None
-    profile: PeerProfile = field(default_factory=lambda: PeerProfile(entries_max=ENTRIES_MAX))
+    profile: PeerProfile = field(default_factory=node_profile)
 
 
 @dataclass(slots=True)
