@@ -60,6 +60,22 @@ class ShardVerifier:
         return is_operator and is_branch_signed(branch, mesh_id=self._mesh_id, shard=self._shard)
 
 
+class ShardNotary(ShardVerifier):
+    """Signs as well, for the node of ``signer``."""
+
+    __slots__ = ("_signer",)
+
+    def __init__(self, signer: Signer, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
+        super().__init__(mesh_id=mesh_id, shard=shard, operator=operator)
+        self._signer = signer
+
+    def sign_entry(self, entry_hash: bytes) -> bytes:
+        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
+
+    def cast_vote(self, term: int, primary: bytes) -> bytes:
+        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
+
+
 # The questions that anyone can answer, without a key.
 
 
@@ -78,22 +94,6 @@ def is_entry_signed(entry_hash: bytes, signature: bytes, author: bytes) -> bool:
 def is_branch_signed(branch: Branch, *, mesh_id: bytes, shard: int) -> bool:
     """Whether it is an order of the operator that it names, whoever that is."""
     return is_signed(_branch_record(branch, mesh_id, shard), branch.signature, branch.operator)
-
-
-class ShardNotary(ShardVerifier):
-    """Signs as well, for the node of ``signer``."""
-
-    __slots__ = ("_signer",)
-
-    def __init__(self, signer: Signer, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
-        super().__init__(mesh_id=mesh_id, shard=shard, operator=operator)
-        self._signer = signer
-
-    def sign_entry(self, entry_hash: bytes) -> bytes:
-        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
-
-    def cast_vote(self, term: int, primary: bytes) -> bytes:
-        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
 
 def sign_branch(operator: Signer, branch: Branch, *, mesh_id: bytes, shard: int) -> Branch:
