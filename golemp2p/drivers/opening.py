@@ -42,8 +42,10 @@ from golemp2p.mesh.opening import Identity
 from golemp2p.mesh.streams import Streams
 from golemp2p.model.membership import NodeRecord
 from golemp2p.model.node_status import NodeFacts
+from golemp2p.model.replication import Election
 from golemp2p.ports import Clock, Guests, RandomBytes, Storage
 from golemp2p.wire import call_kinds
+from golemp2p.wire.certificate import election_certificate
 from golemp2p.wire.component_info import is_question
 from golemp2p.wire.identity import Signer, SigningKey
 from golemp2p.wire.notary import ShardNotary
@@ -255,7 +257,14 @@ async def _peer(world: World, mesh: MeshState, signer: SigningKey, settings: Mes
     }  # fmt: skip
     authority = MeshAuthority(signer, mesh.genesis)
     mesh_id, operator = mesh.genesis.mesh_id, mesh.genesis.operator
-    return Peer(
+
+    def certify(shard: int) -> bytes:
+        entry = peer.shards[shard].election
+        assert entry is not None, "who serves a shard was elected"
+        assert isinstance(entry.content, Election)
+        return election_certificate(entry.content, mesh_id=mesh_id, shard=shard, term=entry.term).encoded()
+
+    peer = Peer(
         record,
         durable,
         shards_count=mesh.shards_count,
@@ -264,7 +273,9 @@ async def _peer(world: World, mesh: MeshState, signer: SigningKey, settings: Mes
         proofs=authority,
         dice=_dice(world),
         profile=world.profile,
+        certify=certify,
     )
+    return peer
 
 
 async def _serve_forward(components: Components, routing: Routed, shard: int, key: str, payload: bytes) -> bytes:
