@@ -268,7 +268,9 @@ async def _peer(world: World, mesh: MeshState, signer: SigningKey, settings: Mes
         record,
         durable,
         shards_count=mesh.shards_count,
-        notary=lambda shard: ShardNotary(signer, mesh_id=mesh_id, shard=shard, operator=operator),
+        notary=lambda shard: ShardNotary(
+            signer, mesh_id=mesh_id, shard=shard, operator=operator, shards_count=mesh.shards_count
+        ),
         authority=authority,
         proofs=authority,
         dice=_dice(world),
