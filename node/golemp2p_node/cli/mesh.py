@@ -122,7 +122,7 @@ def peers() -> None:
     rows = (
         (
             short(peer["node"]) + (" (this one)" if peer["isSelf"] else ""),
-            peer["status"] if peer["isSelf"] or peer["status"] == "alive" else f"{peer['status']} {peer['sinceSeconds']:.0f} s",
+            peer_status(peer),
             ", ".join(peer["addresses"]),
             peer["http"],
             "" if peer["rttSeconds"] is None else f"{peer['rttSeconds'] * 1000:.1f} ms",
@@ -135,6 +135,14 @@ def peers() -> None:
         for peer in answer["peers"]
     )
     show(answer, lambda: table(columns, rows, empty="no nodes"))
+
+
+def peer_status(peer: dict[str, Any]) -> str:
+    if peer["isSelf"]:
+        return str(peer["status"])
+    if peer["status"] == "alive":
+        return "alive" if peer["version"] is not None else "alive, no answer"
+    return f"{peer['status']} {peer['sinceSeconds']:.0f} s"
 
 
 @group.command(
