@@ -25,7 +25,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 MAJORITY = "`golemp2p mesh peers` shows which nodes are there: whatever is asked for needs a majority of its shard's voters"
 HINTS = {
-    "component-not-found": "`golemp2p component list` shows the components of this node",
+    "component-not-found": "`golemp2p component list` shows which there are",
     "component-already-exists": "`golemp2p component update NAME FILE.wasm` adds a version to it",
     "invalid-component": "components are WebAssembly components (not core modules); `wasm-tools validate FILE` says more",
     "worker-not-found": "`golemp2p worker list COMPONENT` shows its workers; the first invocation of a name creates one",
