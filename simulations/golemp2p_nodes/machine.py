@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 EPOCH_NS = 1_700_000_000_000_000_000
 FIND_MESH_S = 0.05
 """How often a newcomer looks whether there is a mesh to join."""
-SUSPEND_AFTER_S, IDLE_TTL_S = 1.0, 4.0
+SUSPEND_AFTER_S, IDLE_TTL_S = 0.1, 4.0
 """Short, so that suspending, unloading and replaying are common."""
 
 
