@@ -39,8 +39,7 @@ class Clockwork:
         """After everything already due at that moment."""
         self._sequence += 1
         heappush(self._heap, (time_ns, self._sequence, action, a, b, c))
-        if time_ns / 1e9 < self._nap.deadline:
-            self._nap.deadline = time_ns / 1e9
+        self._nap.deadline = min(self._nap.deadline, time_ns / 1e9)
 
     def after(self, delay_ns: int, action: Action, a: Any = None, b: Any = None, c: Any = None) -> None:
         self.at(self.read() + delay_ns, action, a, b, c)

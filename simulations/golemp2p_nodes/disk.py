@@ -168,9 +168,7 @@ class ProcessStorage:
         self, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
     ) -> list[LogSegment]:
         await self._read()
-        return await self._durable.replica_segments(
-            shard, log, first=first, tail=tail, position=position, bytes_max=bytes_max
-        )
+        return await self._durable.replica_segments(shard, log, first=first, tail=tail, position=position, bytes_max=bytes_max)
 
     async def milestones(self, shard: int) -> list[Entry]:
         await self._read()
@@ -234,7 +232,7 @@ class ProcessStorage:
 
     async def aclose(self) -> None:
         self._is_closed = True
-        while self._flight or self._pending:
+        while self._flight or self._pending:  # noqa: ASYNC110 - nobody waits for this but a test
             await trio.sleep(self._disk.options.sync_ns / 1e9)
 
 

@@ -48,6 +48,17 @@ def check(scenario: Scenario) -> None:
             )
 
 
+def check_case(case: Case) -> None:
+    """The same of a case from a file."""
+    if case.subject != "mesh" or case.options.nodes > NODES_MAX:
+        raise ScenarioError(
+            f"level 1 plays whole nodes, {NODES_MAX} at most; this case has {case.options.nodes} of {case.subject}"
+        )
+    for fault in case.faults:
+        if fault.kind in REFUSED or not _has_step(fault):
+            raise ScenarioError(f"level 1 cannot play {fault}: {REFUSED.get(fault.kind, 'the step is inside of a core')}")
+
+
 def case_of(scenario: Scenario, seed: int, mutation: str = "") -> Case:
     """Everything that ``seed`` decides, as at level 0 but for faults that cannot be played. ``ScenarioError`` as ``check``."""
     check(scenario)

@@ -1,6 +1,6 @@
 """What a client's request becomes at a node: calls of the node's client, as an HTTP gateway makes them, and an answer.
 
-    Request ──> inbox ──task of the process──> MeshClient.invoke, complete_promise ──> Reply, unless the process is gone by then
+Request ──> inbox ──task of the process──> MeshClient.invoke, complete_promise ──> Reply, unless the process is gone by then
 """
 
 from __future__ import annotations

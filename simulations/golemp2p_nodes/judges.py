@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 
-from golemp2p.model.replication import Election
 from golemp2p.model.replica_write import ReplicaWrite
+from golemp2p.model.replication import Election
 from golemp2p.ports import Batch
 from golemp2p_nodes.mesh import NodesWorld
 from golemp2p_nodes.workers import WRITES, apply
@@ -105,7 +106,7 @@ def disordered(history: History) -> tuple[str, int]:
     inconclusive = 0
     for worker, operations in history.by_worker().items():
         asked = [operation for operation in operations if operation.operation != (DONE,)]
-        verdict = check_worker(asked, initial(worker), lambda state, operation, worker=worker: apply(worker, state, operation))
+        verdict = check_worker(asked, initial(worker), partial(apply, worker))
         if verdict is Verdict.VIOLATED:
             return f"{worker}: no order of its operations explains the answers", inconclusive
         inconclusive += verdict is Verdict.UNKNOWN

@@ -1,7 +1,7 @@
 """Trio as a simulation wants it: one seed decides the order of tasks, threads run inline, and tasks can be held back.
 
-    deterministic(seed)    while it lasts: batches of runnable tasks are sorted by age and then shuffled by the seed's dice; what drivers
-                           send to a thread runs at once, in the loop's own thread; cyclic garbage is collected by nobody but us
+    deterministic(seed)    while it lasts: batches of runnable tasks are sorted by age and then shuffled by the seed's dice; what
+                           drivers send to a thread runs at once, in the loop's own; cyclic garbage is collected by nobody but us
     Freezer                the loop's queue of runnable tasks; those of a frozen process wait beside it
 
 The only file that knows trio's insides (0.31 to 0.35): ``_core._run._r`` and ``_ALLOW_DETERMINISTIC_SCHEDULING``, ``Runner.runq``,
@@ -20,8 +20,11 @@ from typing import Any
 import outcome
 import trio
 import trio._core._run as trio_run
-import trio._threads as trio_threads
+import trio._threads
 from trio.lowlevel import Task
+
+_threads: Any = trio._threads
+"""As it is a module's own name there, type checkers do not show it."""
 
 PROCESS: ContextVar[object] = ContextVar("process", default=None)
 """The simulated process that a task belongs to; tasks inherit it from the one that starts them. ``None``: the simulation itself."""
@@ -30,16 +33,16 @@ PROCESS: ContextVar[object] = ContextVar("process", default=None)
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Around ``trio.run``. Not reentrant, and one per process: trio's dice are global."""
-    kept = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate(), trio_threads.start_thread_soon
+    kept = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate(), _threads.start_thread_soon
     collecting = gc.isenabled()
     gc.disable()
     trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     trio_run._r.seed(seed)
-    trio_threads.start_thread_soon = _run_inline
+    _threads.start_thread_soon = _run_inline
     try:
         yield
     finally:
-        trio_run._ALLOW_DETERMINISTIC_SCHEDULING, _, trio_threads.start_thread_soon = kept  # type: ignore[misc]
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING, _, _threads.start_thread_soon = kept  # type: ignore[misc]
         trio_run._r.setstate(kept[1])
         if collecting:
             gc.enable()
@@ -51,8 +54,8 @@ def _run_inline(fn: Callable[[], Any], deliver: Callable[[outcome.Outcome[Any]],
 
 
 class Freezer(deque[Task]):
-    """Trio's queue of runnable tasks, for the run that makes it. Tasks of a frozen process that become runnable are kept aside, in order,
-    until it thaws: their timers have run out then, and what came for them is there, as after SIGSTOP and SIGCONT.
+    """Trio's queue of runnable tasks, for the run that makes it. Tasks of a frozen process that become runnable are kept
+    aside, in order, until it thaws: their timers have run out then, and what came for them is there, as after SIGSTOP and SIGCONT.
 
     **Where it differs:** a task that is woken by two things while it is frozen sees the first of them only; a real loop sees sockets
     before timers, whichever was first. What is runnable when the process freezes still runs once, at the same moment."""
@@ -88,8 +91,3 @@ class Freezer(deque[Task]):
     def thaw(self, process: object) -> None:
         """Safe to repeat, and for who is not frozen."""
         self.extend(self._held.pop(process, ()))
-
-
-def has_process() -> bool:
-    """Whether the task that runs now belongs to a simulated process."""
-    return trio.lowlevel.current_task().context.get(PROCESS) is not None

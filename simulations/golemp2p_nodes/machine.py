@@ -108,7 +108,12 @@ class Life:
                 profile=world.profile,
             )
             async with open_service(
-                surroundings, machine.signer, machine.store_id, settings=world.settings, mesh_settings=settings, version="simulated"
+                surroundings,
+                machine.signer,
+                machine.store_id,
+                settings=world.settings,
+                mesh_settings=settings,
+                version="simulated",
             ) as service:
                 self.service = service
                 if machine.founds:
@@ -329,5 +334,3 @@ def _told(errors: list[BaseException]) -> str:
         trace = trace.tb_next
     place = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
     return f"{type(error).__name__}: {error}{place}"
-
-

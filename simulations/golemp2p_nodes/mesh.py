@@ -37,7 +37,6 @@ from golemp2p_sim.world import Violation, WorldOptions
 Stand = tuple[tuple[int, int], Configuration]
 
 
-
 class NodesWorld:
     """Make and use it inside a trio run. ``folder``: for files of guests. ``over``: somebody broke a promise."""
 

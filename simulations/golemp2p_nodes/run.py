@@ -1,4 +1,4 @@
-"""Run one case with whole nodes: they start, the faults play while clients ask, everything heals, progress is demanded, judges judge."""
+"""Run one case with whole nodes: faults play while clients ask, everything heals, progress is demanded, judges judge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from golemp2p_sim.history import History
 from golemp2p_sim.injector import Injector
 from golemp2p_sim.profiles import PROFILES
 from golemp2p_sim.scenario import Scenario
-
 from golemp2p_sim.workload import Clients, Wish
 
 SETTLE_STEP_S = 0.2
@@ -76,7 +75,8 @@ class Run:
             leaving = [machine.index for machine in world.machines if machine.leaving]
             if not self.clients.idle:
                 waiting = self.clients.unanswered()
-                why = f"{len(waiting)} operations are not answered, first {waiting[0].key} {waiting[0].operation} of {waiting[0].worker}"
+                first = waiting[0] if waiting else None
+                why = f"{len(waiting)} operations are not answered, first {first}"
             elif not asked:
                 self._ask_what_was_done()
                 asked = True

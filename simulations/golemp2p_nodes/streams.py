@@ -231,7 +231,8 @@ class Dial:
         self._world, self._life, self._address = world, life, address
         self._target = world.machine_at(address)
         self._retry_ns = SYN_RETRANSMIT_NS
-        self._here, self._there = End(life), None
+        self._here = End(life)
+        self._there: End | None = None
         self.settled = trio.Event()
         self.refused = self.is_abandoned = False
 
