@@ -20,7 +20,7 @@ import trio
 
 from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.settings import MeshSettings
-from golemp2p.errors import StorageFailed, WorldError
+from golemp2p.errors import InvalidState, StorageFailed, WorldError
 from golemp2p.storage.memory import MemoryStorage
 from golemp2p.testing.guests import ScriptedGuests
 from golemp2p.wire.identity import SigningKey
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 EPOCH_NS = 1_700_000_000_000_000_000
 FIND_MESH_S = 0.05
 """How often a newcomer looks whether there is a mesh to join."""
+LEAVE_AGAIN_S = 1.0
 SUSPEND_AFTER_S, IDLE_TTL_S = 0.1, 4.0
 """Short, so that suspending, unloading and replaying are common."""
 
@@ -73,7 +74,7 @@ class Life:
         self.machine, self.number = machine, number
         self.world, self.index = machine.world, machine.index
         self.is_dead = False
-        self.scope = trio.CancelScope()
+        self.scopes = [trio.CancelScope()]
         self.storage = ProcessStorage(self, machine.disk)
         self.service: Service | None = None
         self.requests, self._inbox = trio.open_memory_channel[Request](INBOX_MAX)
@@ -83,7 +84,7 @@ class Life:
         PROCESS.set(self)
         reason = ""
         try:
-            with self.scope:
+            with self.scopes[0]:
                 reason = await self._live()
         except Exception as error:  # noqa: BLE001 - the outermost edge of a process
             if not self.is_dead:
@@ -122,7 +123,7 @@ class Life:
                 nursery.start_soon(gateway.run, self._inbox)
                 nursery.start_soon(gateway.upload)
                 if machine.leaving:
-                    await service.admin.leave()
+                    world.spawn(self.leave)
                 await service.ended.wait()
                 reason = service.reason
             nursery.cancel_scope.cancel()
@@ -139,15 +140,18 @@ class Life:
         return Invite(world.genesis, tuple(Contact(other.key, (other.address,)) for other in others[:8]))
 
     async def leave(self) -> None:
-        """Runs in the process, as an operator's command does."""
+        """Runs in the process, as an operator's command does, who tries again while nobody is known who could take over."""
         PROCESS.set(self)
-        with self.scope:
-            if self.service is not None:
+        scope = trio.CancelScope()
+        self.scopes.append(scope)
+        with scope:
+            while self.service is not None and not self.is_dead:
                 try:
                     await self.service.admin.leave()
-                except WorldError as error:
-                    if not self.is_dead:
-                        self.machine.failed(error)
+                except (InvalidState, WorldError):
+                    await trio.sleep(LEAVE_AGAIN_S)
+                else:
+                    return
 
 
 class Machine:
@@ -213,7 +217,8 @@ class Machine:
         self.has_power = not is_cut
         self.world.drop_connections(life, tell=not is_cut)
         self.world.freezer.thaw(life)
-        life.scope.cancel()
+        for scope in life.scopes:
+            scope.cancel()
         self._note(tr.CRASH, self.starts, "crash", f"{why}; {'power lost' if is_cut else 'killed'}; {fate}")
 
     def failed(self, error: BaseException) -> None:

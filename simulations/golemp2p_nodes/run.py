@@ -15,6 +15,7 @@ from golemp2p_nodes.fitting import WholeNodes, case_of, subject_of
 from golemp2p_nodes.judges import DONE, Ledger, disagreement, disordered, lost_or_twice
 from golemp2p_nodes.loop import deterministic
 from golemp2p_nodes.mesh import NodesWorld
+from golemp2p_nodes.telling import Teller, logged
 from golemp2p_sim.atlas import Atlas
 from golemp2p_sim.case import Case, FaultSpan, Result
 from golemp2p_sim.history import History
@@ -141,13 +142,14 @@ class Run:
         )
 
 
-async def _main(case: Case, folder: Path, *, keep_lines: bool) -> Result:
+async def _main(case: Case, folder: Path, teller: Teller, *, keep_lines: bool) -> Result:
     subject = subject_of(case)
     async with trio.open_nursery() as nursery:
         world = NodesWorld(
             case.seed, case.options, nursery, births=case.births, profile=subject.profile, shards=subject.shards_count,
             folder=folder, keep_lines=keep_lines,
         )  # fmt: skip
+        teller.world = world
         nursery.start_soon(world.clockwork.run)
         result = await Run(case, world).play()
         for machine in world.machines:
@@ -158,9 +160,9 @@ async def _main(case: Case, folder: Path, *, keep_lines: bool) -> Result:
 
 def run_case(case: Case, *, keep_lines: bool = False) -> Result:
     """Play ``case``, which ``fitting.case_of`` made, to its end. Must not be called inside a trio run."""
-    with deterministic(case.seed), tempfile.TemporaryDirectory(prefix="golemp2p-sim-") as folder:
+    with deterministic(case.seed), logged() as teller, tempfile.TemporaryDirectory(prefix="golemp2p-sim-") as folder:
         clock = MockClock(autojump_threshold=0)
-        result = trio.run(partial(_main, case, Path(folder), keep_lines=keep_lines), clock=clock)
+        result = trio.run(partial(_main, case, Path(folder), teller, keep_lines=keep_lines), clock=clock)
     gc.collect()
     return result
 
