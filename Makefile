@@ -1,6 +1,6 @@
 # The few commands a newcomer needs. A fresh machine with Python 3.11+, make and git runs any of them: the first makes .venv.
 #
-#   make demo       a node, a component, a kill -9, and the worker that goes on          make run      a node in the foreground
+#   make demo       three nodes, a kill -9, and the worker that goes on elsewhere       make run      a node in the foreground
 #   make test       examples and all tests                                               make torture  the long crash tests
 #   make check      lint, types, import contracts, house rules                           make bench    the benchmarks
 #   make simulate   10,000 seeds of simulated networks under all faults, compiled where a C compiler is: half an hour and more

@@ -1,54 +1,65 @@
 #!/usr/bin/env python3
-"""The demonstration behind ``make demo``: a worker outlives its node.
+"""The demonstration behind ``make demo``: three nodes, one mesh, and a worker that outlives the node it runs on.
 
-A node is started on loopback, gets a shopping cart, and is killed with SIGKILL in the middle of a checkout. Started again, it
-finishes that checkout, exactly once. Everything is checked; the exit status is 0 only when all was as it should be. Each step
-shows the same with curl and with the command line, to be typed by hand.
+Three nodes are started on loopback, joined by one invite, and given a shopping cart. The node that runs a customer's cart is killed
+with SIGKILL in the middle of a checkout; the callers, who wait at the other two, get their answer all the same, once. The dead node
+comes back and catches up. Everything is checked; the exit status is 0 only when all was as it should be. Each step shows the same
+with curl and with the command line, to be typed by hand.
 
-Needs nothing but a built cart (``python examples/build.py cart-python``) and the installed ``golemp2p`` command.
+Needs nothing but a built cart (``python examples/build.py cart-python``) and the installed ``golemp2p`` command. Touches no process
+but those it started, and leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
+import itertools
 import json
-import os
-import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
-import threading
 import time
-import urllib.parse
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from demo_nodes import (
+    ANSWERED_WITHIN_S,
+    GOLEMP2P,
+    PRIMARY,
+    Call,
+    Cart,
+    DemoFailed,
+    Node,
+    check,
+    make_nodes,
+    patiently,
+    request,
+    request_json,
+    stop,
+    timed,
+    upload,
+)
+
 BUILD = Path(__file__).resolve().parent / "build"
-GOLEMP2P = Path(sysconfig.get_path("scripts")) / "golemp2p"
 
-READY_WITHIN_S = 30
-COMPILED_WITHIN_S = 150  # 15 CPU-seconds for a Python guest on the machine this was written on
-ANSWERED_WITHIN_S = 30
-STOPPED_WITHIN_S = 20
-KILL_AFTER_S = 2.5  # the second of three steps of 1.5 s
+NODES = 3
+SHARED_WITHIN_S = 90
+ALIKE_WITHIN_S = 60
+VERIFIED_WITHIN_S = 60
 STEPS = ("reserving the goods", "charging the card", "booking the courier")
-
-
-class DemoFailed(Exception):
-    """Something was not as it should be."""
-
-
-def check(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise DemoFailed(otherwise)
+STEP_S = 1.5
+KILL_AFTER_S = 2.5  # in the second step
+CUSTOMERS = (
+    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "karl", "laura", "mallory", "niaj", "olivia",
+    "peggy", "quentin", "rupert", "sybil", "trent", "ursula", "victor", "walter", "xenia", "yves", "zoe",
+)  # fmt: skip
+APPLES, PEARS = {"name": "apple", "quantity": 3}, {"name": "pear", "quantity": 2}
+RECEIPT = {"number": 1, "items": [APPLES, PEARS], "pieces": 5}
 
 
 # ----------------------------------------------------------------------------------------------------------- what is said
@@ -58,8 +69,9 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def title(number: int, text: str) -> None:
-    say(f"\n[{number}] {text}")
+def explain(text: str) -> None:
+    for line in text.strip().splitlines():
+        say(f"    {line.strip()}")
 
 
 def by_hand(*commands: str) -> None:
@@ -71,292 +83,336 @@ def good(text: str) -> None:
     say(f"    ok: {text}")
 
 
-# --------------------------------------------------------------------------------------------------------------- the node
-
-
-@dataclass
-class Node:
-    """A node process of our own. ``log`` is its output, of all its lives."""
-
-    data_dir: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> Path:
-        return self.data_dir.parent / "node.log"
-
-    @property
-    def command(self) -> list[str]:
-        return [str(GOLEMP2P), "node", "run", "--data-dir", str(self.data_dir), "--http", f"127.0.0.1:{self.port}"]
-
-    def start(self) -> float:
-        """Returns the seconds it took to answer."""
-        began = time.monotonic()
-        # Nothing of the caller's settings may leak in: the demonstration is of a node as it comes.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLEMP2P_")}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
-            )
-        while time.monotonic() - began < READY_WITHIN_S:
-            check(self.process.poll() is None, f"the node ended with status {self.process.returncode} while starting")
-            try:
-                if request(self.port, "GET", "/healthcheck", timeout_s=2)[0] == 200:
-                    return time.monotonic() - began
-            except OSError:
-                time.sleep(0.05)
-        raise DemoFailed(f"the node did not answer within {READY_WITHIN_S} s")
-
-    def kill(self) -> None:
-        """SIGKILL: no handler runs, nothing is flushed, nobody says goodbye."""
-        assert self.process is not None
-        self.process.kill()
-        status = self.process.wait(timeout=10)
-        check(status == -signal.SIGKILL, f"the node was already gone, with status {status}")
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.terminate()
-        return self.process.wait(timeout=STOPPED_WITHIN_S)
-
-    def ensure_gone(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(timeout=10)
-
-
-# --------------------------------------------------------------------------------------------------------------- its HTTP
-
-
-def request(
-    port: int,
-    method: str,
-    path: str,
-    body: bytes = b"",
-    headers: dict[str, str] | None = None,
-    timeout_s: float = ANSWERED_WITHIN_S,
-) -> tuple[int, bytes]:
-    """Status and body. Raises ``OSError`` (also for a connection that breaks in the middle of an answer)."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
-    try:
-        connection.request(method, path, body or None, headers or {})
-        response = connection.getresponse()
-        return response.status, response.read()
-    except http.client.HTTPException as broken:
-        raise ConnectionError(f"the connection broke: {broken!r}") from broken
-    finally:
-        connection.close()
-
-
-def request_json(port: int, method: str, path: str, **arguments: Any) -> Any:
-    status, body = request(port, method, path, **arguments)
-    check(status == 200, f"{method} {path} was answered with {status}: {body[:500].decode(errors='replace')}")
-    return json.loads(body)
-
-
-@dataclass(frozen=True)
-class Cart:
-    """The worker ``alice`` of the component, over HTTP."""
-
-    port: int
-    component: str
-    worker: str = "alice"
-
-    @property
-    def path(self) -> str:
-        return f"/v1/components/{self.component}/workers/{self.worker}"
-
-    def invoke(self, function: str, *params: Any, key: str | None = None) -> Any:
-        """The function's result as JSON."""
-        query = urllib.parse.urlencode({"function": function})
-        headers = {"Content-Type": "application/json", **({"Idempotency-Key": key} if key else {})}
-        body = json.dumps({"params": params}).encode()
-        answer = request_json(self.port, "POST", f"{self.path}/invoke-and-await?{query}", body=body, headers=headers)
-        return answer["result"]["value"][0]
-
-    def by_hand(self, function: str, *params: Any, key: str | None = None) -> None:
-        """Prints the call as curl and as a command line."""
-        url = f"http://127.0.0.1:{self.port}{self.path}/invoke-and-await?function={function}"
-        header = f" -H 'Idempotency-Key: {key}'" if key else ""
-        arguments = " ".join(shlex.quote(json.dumps(param)) for param in params)
-        option = f" --idempotency-key {key}" if key else ""
-        by_hand(
-            f"curl '{url}'{header} --json {shlex.quote(json.dumps({'params': params}))}",
-            f"golemp2p worker invoke cart/{self.worker} {function} {arguments}".rstrip() + option,
-        )
-
-    def oplog(self) -> list[dict[str, Any]]:
-        """All entries: each has ``type``, and a line of the log ``message``."""
-        entries: list[dict[str, Any]] = []
-        while True:
-            page = request_json(self.port, "GET", f"{self.path}/oplog?from={len(entries) + 1}&count=200")
-            entries += [item["entry"] for item in page["entries"]]
-            if not page["entries"] or len(entries) >= page["lastIndex"]:
-                return entries
-
-    def log_lines(self) -> list[str]:
-        return [entry["message"].strip() for entry in self.oplog() if entry["type"] == "Log"]
-
-
-def upload(port: int, name: str, wasm: bytes) -> str:
-    """Adds a component; returns its id."""
-    boundary = uuid.uuid4().hex
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="name"\r\n\r\n{name}\r\n'.encode(),
-        f'--{boundary}\r\nContent-Disposition: form-data; name="component"; filename="{name}.wasm"\r\n'.encode(),
-        b"Content-Type: application/wasm\r\n\r\n" + wasm + f"\r\n--{boundary}--\r\n".encode(),
-    ]
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    answer = request_json(port, "POST", "/v1/components", body=b"".join(parts), headers=headers, timeout_s=COMPILED_WITHIN_S)
-    return str(answer["versionedComponentId"]["componentId"])
-
-
-@dataclass
-class Call:
-    """An invocation on a thread of its own: ``answer`` or ``broken`` when it is over."""
-
-    cart: Cart
-    function: str
-    key: str
-    answer: Any = None
-    broken: Exception | None = None
-    thread: threading.Thread = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.answer = self.cart.invoke(self.function, key=self.key)
-        except Exception as error:  # noqa: BLE001 - looked at by whoever waits for the thread
-            self.broken = error
+def cap(node: Node) -> str:
+    """At the beginning of a sentence."""
+    return f"Node {node.number}"
 
 
 # -------------------------------------------------------------------------------------------------------------- the story
 
 
-def watch_checkout(cart: Cart, call: Call) -> None:
-    """Shows the log lines as they come, until the checkout is in the middle of its work."""
-    began, shown = time.monotonic(), 0
-    while time.monotonic() - began < KILL_AFTER_S:
-        if call.broken is not None:
-            raise DemoFailed(f"the checkout failed: {call.broken}") from call.broken
-        lines = cart.log_lines()
-        for line in lines[shown:]:
-            say(f"    {time.monotonic() - began:4.1f} s   {line}")
-        shown = len(lines)
-        time.sleep(0.1)
-    check(call.thread.is_alive(), f"the checkout was over before the node could be killed: {call.answer}")
+class Story:
+    """The steps in order. ``owner`` runs the cart that is checked out, and dies of it; ``callers`` are the other two."""
 
+    def __init__(self, nodes: Sequence[Node], language: str) -> None:
+        self.nodes = nodes
+        self.language = language
+        self.began_at = time.monotonic()
+        self.killed_at = 0.0
+        self._numbers = itertools.count(1)
 
-def watch_recovery(cart: Cart) -> None:
-    """Waits for the last step, which nobody asks for now: the node itself has to take up what it left unfinished."""
-    began = time.monotonic()
-    while len(lines := cart.log_lines()) < len(STEPS):
-        check(time.monotonic() - began < ANSWERED_WITHIN_S, f"the checkout did not go on by itself; its log: {lines}")
-        time.sleep(0.1)
-    say(f"    {time.monotonic() - began:4.1f} s   {lines[-1]}")
-    good("the checkout goes on by itself, from where it stood")
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began_at
 
+    def title(self, text: str) -> None:
+        say(f"\n[{next(self._numbers)}] {text}   ({self.seconds:.0f} s)")
 
-def check_oplog(cart: Cart) -> None:
-    """Every step must have happened once, as far as the worker's log tells."""
-    lines = cart.log_lines()
-    expected = [f"checkout, step {number} of {len(STEPS)}: {what}" for number, what in enumerate(STEPS, start=1)]
-    check(lines == expected, f"the log has the lines {lines}")
-    good("three steps, three lines in the log: none lost, none twice")
-    entries = cart.oplog()
-    kinds = Counter(entry["type"] for entry in entries)
-    say(f"    The oplog has {len(entries)} entries: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
-    completed = kinds["ExportedFunctionCompleted"]
-    check(kinds["ExportedFunctionInvoked"] == completed, f"invoked and completed differ: {dict(kinds)}")
+    def tell(self) -> None:
+        self.found()
+        component = self.add_component()
+        self.invite()
+        self.share()
+        cart, owner = self.fill_carts(component)
+        callers = [node for node in self.nodes if node is not owner]
+        key = f"checkout-{uuid.uuid4().hex[:8]}"
+        calls, left_s = self.check_out(cart, key, owner, callers)
+        self.kill(owner, callers)
+        heir = self.watch_takeover(cart, owner, calls, left_s)
+        self.explain_takeover(cart, owner, heir)
+        self.check_once(cart, key, callers)
+        self.restart(owner)
+        self.check_agreement(cart)
+        self.stop_all()
 
+    def node_at(self, url: str | None) -> Node:
+        found = [node for node in self.nodes if node.url == url]
+        check(bool(found), f"the header {PRIMARY} names no node of ours: {url}")
+        return found[0]
 
-def story(node: Node, language: str) -> None:
-    wasm = (BUILD / f"cart-{language}.wasm").read_bytes()
-    url = f"http://127.0.0.1:{node.port}"
-    bought = [{"name": "apple", "quantity": 3}, {"name": "pear", "quantity": 2}]
-    receipt = {"ok": {"number": 1, "items": bought, "pieces": 5}}
+    # -- a mesh
 
-    title(1, "Start a node. It needs a directory and a port, no database and no other service.")
-    by_hand(shlex.join(["golemp2p", *node.command[1:]]))
-    by_hand(f"export GOLEMP2P_URL={url}")
-    good(f"ready after {node.start():.1f} s, process {node.process.pid if node.process else '?'}")
+    def found(self) -> None:
+        self.title("Start a node. It needs a directory and two ports, no database and no other service.")
+        first = self.nodes[0]
+        by_hand(first.as_typed())
+        with timed() as took:
+            first.start()
+            first.wait_ready()
+        good(f"node 1 is ready after {took}, process {first.pid}: a mesh of one")
 
-    title(2, f"Give it a component: a shopping cart written in {language}, {len(wasm) / 1e6:.2f} MB of WebAssembly.")
-    by_hand(
-        f"curl {url}/v1/components -F name=cart -F component=@examples/build/cart-{language}.wasm",
-        f"golemp2p component add cart examples/build/cart-{language}.wasm",
-    )
-    say("    Compiling it to machine code; this is done once.")
-    began = time.monotonic()
-    cart = Cart(node.port, upload(node.port, "cart", wasm))
-    good(f"component {cart.component} after {time.monotonic() - began:.1f} s")
+    def add_component(self) -> str:
+        file = f"cart-{self.language}.wasm"
+        wasm = (BUILD / file).read_bytes()
+        size = f"{len(wasm) / 1e6:.1f} MB" if len(wasm) > 1e5 else f"{len(wasm) / 1e3:.0f} kB"
+        self.title(f"Give it a component: a shopping cart written in {self.language}, {size} of WebAssembly.")
+        node = self.nodes[0]
+        by_hand(
+            f"curl {node.url}/v1/components -F name=cart -F component=@examples/build/{file}",
+            f"GOLEMP2P_URL={node.url} golemp2p component add cart examples/build/{file}",
+        )
+        with timed() as took:
+            component = upload(node, "cart", wasm)
+        good(f"component {component} after {took}: durable, and compiled to machine code")
+        return component
 
-    title(3, "Call its functions. The worker `alice` comes into being with the first call.")
-    for item in bought:
-        cart.by_hand("add-item", item["name"], item["quantity"])
-        answer = cart.invoke("add-item", item["name"], item["quantity"])
-        check(answer == {"ok": item["quantity"]}, f"add-item answered {answer}")
-        good(f"{json.dumps(answer)}")
+    def invite(self) -> None:
+        self.title("Invite two more. An invite is one line of text: the key to this mesh, and whom to call first.")
+        first, *joining = self.nodes
+        file = first.data_dir.with_name("invite.txt")
+        by_hand(
+            f"curl -X POST {first.url}/v1/mesh/invite",
+            f"GOLEMP2P_URL={first.url} golemp2p mesh invite > {file}",
+            *(node.as_typed("--join", f"@{file}") for node in joining),
+        )
+        made = request_json(first, "POST", "/v1/mesh/invite")
+        file.touch(mode=0o600)
+        file.write_text(made["invite"])
+        with timed() as took:
+            for node in joining:
+                node.start("--join", f"@{file}")
+            for node in joining:
+                node.wait_ready()
+        good(f"nodes 2 and 3 are ready after {took}, processes {joining[0].pid} and {joining[1].pid}")
 
-    title(4, "Check out. That takes about five seconds, in three steps; the Idempotency-Key names this one checkout.")
-    key = f"checkout-{uuid.uuid4().hex[:8]}"
-    cart.by_hand("checkout", key=key)
-    call = Call(cart, "checkout", key)
-    watch_checkout(cart, call)
+    def share(self) -> None:
+        self.title("Let them share the work. From here on no node is special; the first one is not, either.")
+        explain(
+            """
+            Workers and components are cut into 1,024 shards by their names. A shard has three voters, here one per node; one of them
+            leads it: only there do the shard's workers run. What it writes counts when two of the three have it on disk.
+            """
+        )
+        url = self.nodes[0].url
+        by_hand(f"curl {url}/v1/mesh/ring", f"GOLEMP2P_URL={url} golemp2p mesh ring")
+        with timed() as took:
+            ring = self.wait_shared(self.nodes[0])
+        for node, one in zip(self.nodes, self.in_ring(ring), strict=True):
+            say(f"    {node} votes on {one['voting']} shards and leads {one['leading']}")
+        good(f"shared after {took}; any one of the three may fail now")
 
-    title(5, "In the middle of it: kill -9.")
-    assert node.process is not None
-    by_hand(f"kill -9 {node.process.pid}")
-    node.kill()
-    call.thread.join(timeout=10)
-    check(call.broken is not None, f"the caller got an answer from a dead node: {call.answer}")
-    good(f"the node is gone; its caller sees: {call.broken}")
+    def wait_shared(self, asked: Node) -> Any:
+        """The ring, when every shard has its voters, every node leads its part, and nothing is being handed over any more."""
+        before = None
+        for _ in patiently(SHARED_WITHIN_S, "the nodes did not share their shards", self.nodes, 1.0):
+            ring = request_json(asked, "GET", "/v1/mesh/ring")
+            count = ring["shardsCount"]
+            ours = self.in_ring(ring)
+            has_voters = len(ours) == NODES and all(one["voting"] == count for one in ours)
+            is_fair = not ring["unled"] and all(one["leading"] > count / 2 / NODES for one in ours)
+            if has_voters and is_fair and ring == before:
+                return ring
+            before = ring
+        raise AssertionError
 
-    title(6, "Start it again, with the same directory.")
-    by_hand(shlex.join(["golemp2p", *node.command[1:]]))
-    good(f"ready after {node.start():.1f} s")
-    watch_recovery(cart)
+    def in_ring(self, ring: Any) -> list[Any]:
+        """What the ring says of our nodes, in their order; fewer if it does not know all of them."""
+        told = {one["node"]: one for one in ring["nodes"]}
+        names = [request_json(node, "GET", "/v1/mesh/node")["node"] for node in self.nodes]
+        return [told[name] for name in names if name in told]
 
-    title(7, "Ask for the checkout again, with the same key: it is not a second checkout.")
-    cart.by_hand("checkout", key=key)
-    began = time.monotonic()
-    answer = cart.invoke("checkout", key=key)
-    check(answer == receipt, f"checkout answered {answer} instead of {receipt}")
-    good(f"after {time.monotonic() - began:.1f} s: {json.dumps(answer)}")
-    again = cart.invoke("checkout", key=key)
-    check(again == receipt, f"repeated, checkout answered {again}")
-    good("and once more: the same receipt, at once")
+    # -- work
 
-    title(8, "Look at what is left: an empty cart, one receipt, and a log that tells the whole story.")
-    cart.by_hand("last-receipt")
-    check(cart.invoke("contents") == [], f"the cart still holds {cart.invoke('contents')}")
-    last = cart.invoke("last-receipt")
-    check(last == receipt["ok"], f"the last receipt is {last}")
-    good(f"the cart is empty, the last receipt has number {last['number']}: one checkout took place")
-    by_hand(f"curl '{url}{cart.path}/oplog?from=1&count=100'", "golemp2p worker oplog cart/alice")
-    check_oplog(cart)
+    def fill_carts(self, component: str) -> tuple[Cart, Node]:
+        """Carts until every node runs one. Returns one that does not run on the founder, and the node it runs on."""
+        self.title("Fill carts, each customer's through another node. Nobody says where a cart lives: its name decides.")
+        explain(
+            f"""
+            Whoever is asked passes the call on to the node that leads the cart's shard; the answer's header {PRIMARY} names
+            it. A node that runs its first cart gets the component from the others, and compiles it as well: that takes its time.
+            """
+        )
+        by_hand(*Cart(component, CUSTOMERS[0]).as_typed(self.nodes[0], "add-item", "apple", 3))
+        owners: dict[Node, list[Cart]] = {node: [] for node in self.nodes}
+        for customer, asked in zip(CUSTOMERS, itertools.cycle(self.nodes), strict=False):
+            cart = Cart(component, customer)
+            with timed() as took:
+                answer, primary = cart.call(asked, "add-item", "apple", 3)
+            check(answer == {"ok": 3}, f"add-item answered {answer}")
+            owner = self.node_at(primary)
+            owners[owner].append(cart)
+            say(f"    {customer:8} asked for at {asked}, runs on {owner}   {took}")
+            if all(owners.values()):
+                break
+        owner, carts = next((node, carts) for node, carts in owners.items() if carts and node is not self.nodes[0])
+        cart = carts[0]
+        check(cart.invoke(self.nodes[0], "add-item", "pear", 2) == {"ok": 2}, "add-item failed")
+        for node in self.nodes:
+            contents = cart.invoke(node, "contents")
+            check(contents == [APPLES, PEARS], f"{node} says that the cart holds {contents}")
+        good(f"two pears more for {cart.worker}, whose cart runs on {owner}: all three nodes answer for it alike")
+        return cart, owner
 
-    title(9, "Stop the node politely.")
-    by_hand(f"kill {node.process.pid if node.process else '?'}")
-    status = node.stop()
-    check(status == 0, f"the node ended with status {status}")
-    good("it went in peace")
+    def check_out(self, cart: Cart, key: str, owner: Node, callers: Sequence[Node]) -> tuple[list[Call], float]:
+        """Returns in the middle of it: the calls, and how many seconds of work are left."""
+        self.title(f"Check {cart.worker} out: three steps of {STEP_S} s. {cap(owner)} does it; the callers wait elsewhere.")
+        explain(
+            f"""
+            One waits at {callers[0]}, one at {callers[1]}: who will have to take over is not known, and one of them is to be a third.
+            Both give the same Idempotency-Key. It names this one checkout, however often and wherever it is asked for.
+            """
+        )
+        for node in callers:
+            by_hand(*cart.as_typed(node, "checkout", key=key))
+        calls = [Call(cart, node, "checkout", key) for node in callers]
+        shown = 0
+        for passed in patiently(ANSWERED_WITHIN_S, "the checkout did not get to its second step", self.nodes):
+            lines = cart.log_lines(callers[0])
+            for line in lines[shown:]:
+                say(f"    {passed:4.1f} s   {line}")
+            shown = len(lines)
+            for call in calls:
+                call.check_answered()
+                check(not call.is_over, f"the checkout was over before its node could be killed: {call.answer}")
+            if passed >= KILL_AFTER_S and shown == len(STEPS) - 1:
+                return calls, len(STEPS) * STEP_S - passed
+        raise AssertionError
 
+    # -- the fall
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    def kill(self, owner: Node, callers: Sequence[Node]) -> None:
+        self.title(f"In the middle of it: kill -9 of {owner}.")
+        by_hand(f"kill -9 {owner.pid}")
+        owner.kill()
+        self.killed_at = time.monotonic()
+        good(f"{owner} is gone in mid-sentence; nobody tells {callers[0]} and {callers[1]}")
+
+    def watch_takeover(self, cart: Cart, owner: Node, calls: Sequence[Call], left_s: float) -> Node:
+        """Returns the node that took over."""
+        self.title("Wait. Nothing is started, nobody asks again.")
+        seen = False
+        for _ in patiently(ANSWERED_WITHIN_S, "no answer came after the kill", [call.node for call in calls], 0.02):
+            seen = seen or self.look_for_heir(cart, owner, calls[0].node)
+            if all(call.is_over for call in calls):
+                break
+        for call in calls:
+            call.check_answered()
+            self.since_kill(call.over_at, f"the caller at {call.node} has the answer: {json.dumps(call.answer)}")
+            check(call.answer == {"ok": RECEIPT}, f"that is not the receipt {RECEIPT}")
+        heirs = {self.node_at(call.primary) for call in calls}
+        check(len(heirs) == 1 and owner not in heirs, f"the answers are said to come from {', '.join(map(str, heirs))}")
+        heir = heirs.pop()
+        third = next(call for call in calls if call.node is not heir)
+        took_s = third.over_at - self.killed_at
+        good(
+            f"kill to answer: {took_s:.1f} s, from {heir} to the caller at {third.node};"
+            f" {max(0.0, left_s):.1f} s of them the checkout would have taken anyway"
+        )
+        by_hand(f"GOLEMP2P_URL={heir.url} golemp2p mesh peers")
+        return heir
+
+    def look_for_heir(self, cart: Cart, owner: Node, asked: Node) -> bool:
+        """Whether another node answers for the cart by now."""
+        answer = request(asked, "GET", cart.path)
+        if answer.status != 200 or answer.primary in (None, owner.url):
+            return False
+        self.since_kill(time.monotonic(), f"{self.node_at(answer.primary)} answers for {cart.worker}'s cart")
+        return True
+
+    def since_kill(self, at: float, text: str) -> None:
+        say(f"    {at - self.killed_at:4.1f} s   {text}")
+
+    def explain_takeover(self, cart: Cart, owner: Node, heir: Node) -> None:
+        explain(
+            f"""
+            What happened: {owner} fell silent; the others agreed that it is dead; {heir} stood for election in its shards, under a
+            higher term, and got the votes. It ran {cart.worker}'s cart again from its oplog to where it stood, and then went on.
+            Why nothing is lost: what the cart did was on two of three disks before anybody could see it. So one of the two that live
+            has it, and a node that lacks what a voter has does not get that vote.
+            Why nothing happens twice: the oplog says which steps were done. And should {owner} wake up believing that it still leads,
+            nobody takes entries of a lower term: it finds no majority, so it can answer nobody.
+            """
+        )
+
+    def check_once(self, cart: Cart, key: str, callers: Sequence[Node]) -> None:
+        self.title("Look closely: it was one checkout, not two and not half of one.")
+        lines = cart.log_lines(callers[0])
+        for line in lines:
+            say(f"             {line}")
+        expected = [f"checkout, step {number} of {len(STEPS)}: {what}" for number, what in enumerate(STEPS, start=1)]
+        check(lines == expected, f"the log should have the lines {expected}")
+        good("three steps, three lines in the cart's log: none lost, none twice")
+        for node in callers:
+            with timed() as took:
+                again = cart.invoke(node, "checkout", key=key)
+            check(again == {"ok": RECEIPT}, f"repeated at {node}, checkout answered {again}")
+            good(f"asked for once more at {node}, with the same key: the same receipt, after {took}")
+        check(cart.invoke(callers[0], "contents") == [], "the cart is not empty")
+        last = cart.invoke(callers[1], "last-receipt")
+        check(last == RECEIPT, f"the last receipt is {last}")
+        good(f"the cart is empty, its last receipt has number {last['number']}")
+        url = callers[0].url
+        by_hand(
+            f"curl '{url}{cart.path}/oplog?from=1&count=100'", f"GOLEMP2P_URL={url} golemp2p worker oplog cart/{cart.worker}"
+        )
+        entries = cart.oplog(callers[0])
+        kinds = Counter(entry["type"] for entry in entries)
+        say(f"    The oplog has {len(entries)} entries: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
+        check(kinds["ExportedFunctionInvoked"] == kinds["ExportedFunctionCompleted"], f"invoked and completed differ: {kinds}")
+
+    # -- the return
+
+    def restart(self, owner: Node) -> None:
+        self.title(f"Start {owner} again, with the same directory. It needs no invite: it remembers whom it knew.")
+        by_hand(owner.as_typed())
+        with timed() as took:
+            owner.start()
+            owner.wait_ready()
+        good(f"ready after {took}, process {owner.pid}")
+        by_hand(f"curl {owner.url}/v1/mesh/shards", f"GOLEMP2P_URL={owner.url} golemp2p mesh shards")
+        with timed() as took:
+            count = self.wait_alike()
+        good(f"caught up after {took} more: each of the {count} shards has the same entries on all three nodes")
+        explain(
+            "It was given what it had missed, as a follower; what it wrote last and nobody else has, if anything, is cut off."
+        )
+        with timed() as took:
+            self.wait_shared(owner)
+        good(f"it leads its part again after {took} more, handed over to it between two invocations of each worker")
+
+    def wait_alike(self) -> int:
+        """How many shards there are, when each has the same last entry on all nodes, and that is committed."""
+        for _ in patiently(ALIKE_WITHIN_S, "the nodes' shards did not become alike", self.nodes, 0.25):
+            told = [request_json(node, "GET", "/v1/mesh/shards")["shards"] for node in self.nodes]
+            ends = [{(one["shard"], one["position"], one["commit"]) for one in shards} for shards in told]
+            if ends[0] == ends[1] == ends[2] and all(position == commit for _, position, commit in ends[0]):
+                return len(ends[0])
+        raise AssertionError
+
+    def check_agreement(self, cart: Cart) -> None:
+        self.title(f"Ask all three about {cart.worker}'s cart.")
+        by_hand(*cart.as_typed(self.nodes[0], "last-receipt"))
+        histories = []
+        for node in self.nodes:
+            history = cart.oplog(node)
+            histories.append(history[: len(histories[0]) if histories else None])  # a look at the receipt is history, too
+            last, primary = cart.call(node, "last-receipt")
+            check(last == RECEIPT, f"{node} says that the last receipt is {last}")
+            say(f"    {node}: receipt {last['number']}, {last['pieces']} pieces; told by {self.node_at(primary)}")
+        check(histories[0] == histories[1] == histories[2], "the nodes tell different histories")
+        self.wait_alike()
+        good(f"one answer, and one history of {len(histories[0])} entries")
+
+    def stop_all(self) -> None:
+        self.title("Stop them politely, and look at what each of them has on disk.")
+        by_hand("kill " + " ".join(str(node.pid) for node in self.nodes))
+        with timed() as took:
+            stop(self.nodes)
+        good(f"they went in peace, after {took}")
+        for node in self.nodes:
+            command = ["storage", "verify", "--data-dir", str(node.data_dir)]
+            by_hand(" ".join(["golemp2p", *command]))
+            done = subprocess.run([GOLEMP2P, *command], capture_output=True, text=True, timeout=VERIFIED_WITHIN_S, check=False)
+            check(done.returncode == 0, f"{node} has damage on its disk:\n{done.stdout}{done.stderr}")
+        good("every hash and every signature holds, on each of the three disks")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Show a worker that outlives its node; exit 0 when all went as it should.")
+    parser = argparse.ArgumentParser(
+        description="Show a worker that outlives its node, in a mesh of three; exit 0 when all went as it should."
+    )
     parser.add_argument("--language", choices=["python", "c", "zig", "javascript"], default="python", help="of the cart")
-    parser.add_argument("--keep", action="store_true", help="keep the node's data directory and say where it is")
+    parser.add_argument("--keep", action="store_true", help="keep the nodes' data directories and say where they are")
     options = parser.parse_args()
     needed = {BUILD / f"cart-{options.language}.wasm": f"python examples/build.py cart-{options.language}", GOLEMP2P: "make"}
     for path, remedy in needed.items():
@@ -364,23 +420,26 @@ def main() -> int:
             print(f"{path} is missing: run `{remedy}` first", file=sys.stderr)
             return 2
 
-    began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     directory = Path(tempfile.mkdtemp(prefix="golemp2p-demo-"))
-    node = Node(directory / "data", free_port())
+    nodes = make_nodes(directory, NODES)
+    story = Story(nodes, options.language)
     try:
-        story(node, options.language)
+        story.tell()
     except (DemoFailed, OSError, subprocess.TimeoutExpired, KeyError, ValueError) as failure:
         say(f"\nNOT AS IT SHOULD BE: {failure or type(failure).__name__}")
-        if node.log.exists():
-            say("The end of the node's log:\n" + "\n".join(node.log.read_text(errors="replace").splitlines()[-20:]))
+        for node in nodes:
+            if node.log.exists():
+                say(f"The end of the log of {node}:\n" + "\n".join(node.log.read_text(errors="replace").splitlines()[-20:]))
         return 1
     finally:
-        node.ensure_gone()
+        for node in nodes:
+            node.end()
         if options.keep:
-            say(f"\nThe node's data is in {node.data_dir}, its log in {node.log}")
+            say(f"\nThe nodes' data and logs are in {directory}")
         else:
             shutil.rmtree(directory)
-    say(f"\nAll was as it should be, in {time.monotonic() - began:.0f} seconds.")
+    say(f"\nAll was as it should be, in {story.seconds:.0f} seconds.")
     return 0
 
 

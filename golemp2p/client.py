@@ -1,13 +1,13 @@
 """What an application or the gateway calls: the whole of golemp2p's service, whichever node does the work.
 
-``Client`` is the contract; ``golemp2p.drivers.service.LocalClient`` serves it from the node itself. ``MeshAdmin`` is what a person asks
-of one node about the mesh, and has it do. Everything here may raise any ``Golemp2pError``; bad input raises a ``UsageError`` before
-anything changes.
+``Client`` is the contract; ``golemp2p.drivers.mesh_client.MeshClient`` serves it for the whole mesh. ``Histories`` gives away what
+workers did, for whoever wants to check it. ``MeshAdmin`` is what a person asks of one node about the mesh, and has it do. Everything
+here may raise any ``Golemp2pError``; bad input raises a ``UsageError`` before anything changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -138,6 +138,16 @@ class Client(Protocol):
         ...
 
 
+class Histories(Protocol):
+    """The histories of the workers of the whole mesh, whichever nodes hold them. Served by ``golemp2p.drivers.history``."""
+
+    async def export_worker(self, worker: WorkerId, *, with_component: bool = True) -> AsyncGenerator[bytes, None]:
+        """The worker's whole history as a file that anybody can check (``wire.history``), piece by piece: use it up, or close it.
+        ``with_component``: and the bytes that it runs. Raises ``WorkerNotFound``, ``WorldError``, ``DataDamaged``; the pieces raise
+        the two latter."""
+        ...
+
+
 # ------------------------------------------------------------------------------------------------------------ the mesh
 
 
@@ -263,10 +273,23 @@ class Recovery(NamedTuple):
     refused: tuple[tuple[int, str], ...]
 
 
+class Figure(NamedTuple):
+    """A metric of one shard or of one peer. Names without prefix; those that end in ``_total`` are counters."""
+
+    name: str
+    label: str
+    of: str
+    value: float
+
+
 class MeshAdmin(Protocol):
     """Nodes are named by their id, by the first digits of it (at least 4), or by their public key in hex."""
 
     def status(self) -> NodeStatus: ...
+
+    def figures(self) -> list[Figure]:
+        """Of every shard that this node holds, and of every peer that it knows, as of now. Those of one name stand together."""
+        ...
 
     async def peers(self) -> list[PeerInfo]:
         """All members and those that left or died lately, this node first. Asks each of them; takes two seconds if one is silent."""

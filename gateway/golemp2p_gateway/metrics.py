@@ -1,13 +1,16 @@
-"""Prometheus metrics: the edge's own request counters, and whatever the node's ``statistics()`` says when scraped."""
+"""Prometheus metrics: the edge's own request counters, and what the node's ``statistics()`` and ``figures()`` say when scraped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from golemp2p.client import Figure
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -18,10 +21,12 @@ UNMATCHED = "unmatched"  # the route label of requests that no route takes: path
 
 
 class StatisticsCollector(Collector):
-    """Reads the statistics when scraped; names that end in ``_total`` become counters, others gauges."""
+    """Reads the statistics when scraped; names that end in ``_total`` become counters, others gauges. ``figures``: of single shards and
+    peers, in the order of their names."""
 
-    def __init__(self, statistics: Callable[[], dict[str, float]]) -> None:
+    def __init__(self, statistics: Callable[[], dict[str, float]], figures: Callable[[], Sequence[Figure]]) -> None:
         self._statistics = statistics
+        self._figures = figures
 
     def describe(self) -> list[Any]:
         return []  # names are known only when scraped
@@ -33,14 +38,28 @@ class StatisticsCollector(Collector):
                 yield CounterMetricFamily(full, name.replace("_", " "), value=value)
             else:
                 yield GaugeMetricFamily(full, name.replace("_", " "), value=value)
+        for name, figures in groupby(self._figures(), key=lambda figure: figure.name):
+            yield _family(name, list(figures))
+
+
+def _family(name: str, figures: Sequence[Figure]) -> CounterMetricFamily | GaugeMetricFamily:
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    family: CounterMetricFamily | GaugeMetricFamily = kind(
+        f"golemp2p_{name}", name.replace("_", " "), labels=(figures[0].label,)
+    )
+    for figure in figures:
+        family.add_metric((figure.of,), figure.value)
+    return family
 
 
 class EdgeMetrics:
     """``golemp2p_http_request_seconds`` by route, method and status; its ``_count`` is the request counter."""
 
-    def __init__(self, statistics: Callable[[], dict[str, float]]) -> None:
+    def __init__(
+        self, statistics: Callable[[], dict[str, float]], figures: Callable[[], Sequence[Figure]] = lambda: ()
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(StatisticsCollector(statistics))
+        self._registry.register(StatisticsCollector(statistics, figures))
         self._requests = Histogram(
             "golemp2p_http_request_seconds",
             "time from the request's head to its answer",

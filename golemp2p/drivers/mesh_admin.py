@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import trio
 
-from golemp2p.client import MeshInvite, NodeStatus, PeerInfo, Recovery, Ring, ShardInfo
+from golemp2p.client import Figure, MeshInvite, NodeStatus, PeerInfo, Recovery, Ring, ShardInfo
 from golemp2p.core.peer import Peer
+from golemp2p.drivers.mesh_figures import figures_of
 from golemp2p.drivers.mesh_names import node_name, resolved, short_name
 from golemp2p.drivers.mesh_recovery import Recovering
 from golemp2p.drivers.mesh_reports import load_of, reports_of
@@ -26,6 +27,7 @@ from golemp2p.drivers.mesh_ring import ring_of, shard_info, unseen_shard
 from golemp2p.drivers.mesh_state import MeshState
 from golemp2p.drivers.node_facts import NodeDirectory
 from golemp2p.errors import InvalidState
+from golemp2p.mesh.session import SessionStatistics
 from golemp2p.model.membership import Member, Status
 from golemp2p.model.node_status import NodeLoad, Wanted
 from golemp2p.ports import Asked, Mesh, RandomBytes, Storage
@@ -51,6 +53,8 @@ class Drives(Protocol):
     def now_ns(self) -> int: ...
 
     def carry_out(self, effects: Sequence[Any]) -> None: ...
+
+    def traffic(self) -> Mapping[bytes, SessionStatistics]: ...
 
 
 class MeshDesk:
@@ -129,6 +133,9 @@ class MeshDesk:
             shards_learning=load.learning,
             shards_leading=load.leading,
         )
+
+    def figures(self) -> list[Figure]:
+        return figures_of(self._peer, self._driver.traffic())
 
     def _state_text(self, load: NodeLoad) -> str:
         membership = self._peer.membership

@@ -148,6 +148,10 @@ class Network:
             self._dropped, tuple(sorted(self._conduct.counts.items())), traffic,
         )  # fmt: skip
 
+    def traffic(self) -> dict[bytes, SessionStatistics]:
+        """Of each connection, by the peer's public key."""
+        return {peer: link.session.statistics() for peer, link in self._links.items() if link.session is not None}
+
     # -- life
 
     async def run(

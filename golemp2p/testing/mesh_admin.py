@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from golemp2p.client import MeshInvite, NodeStatus, PeerInfo, RecoveredShard, Recovery, Ring, RingNode, ShardInfo
+from golemp2p.client import Figure, MeshInvite, NodeStatus, PeerInfo, RecoveredShard, Recovery, Ring, RingNode, ShardInfo
 
 NODE = "node:" + "ab" * 20
 OTHER = "node:" + "cd" * 20
@@ -47,6 +47,12 @@ class FakeMeshAdmin:
     def status(self) -> NodeStatus:
         self._asked()
         return self.node_status
+
+    def figures(self) -> list[Figure]:
+        self._asked()
+        return [Figure("shard_term", "shard", str(shard), 3.0) for shard in range(2)] + [
+            Figure("peer_bytes_sent_total", "peer", OTHER, 9.0)
+        ]
 
     async def peers(self) -> list[PeerInfo]:
         self._asked()

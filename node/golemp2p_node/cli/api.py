@@ -20,6 +20,7 @@ from golemp2p_node.cli.framework import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_UNREAC
 DEFAULT_URL = "http://127.0.0.1:9881"
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0  # for everything but waiting for a guest
+PRIMARY = "x-golemp2p-primary"  # in answers about a worker: the address of the node that runs it
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 HINTS = {

@@ -56,17 +56,19 @@ group.add_command(invoke)
 @group.command("get", examples="$ golemp2p worker get counter/mine")
 @target_argument
 def get(target: Target) -> None:
-    """Show what is known of a worker: status, version, queue, memory, last error."""
-    from golemp2p_node.cli.api import Node
+    """Show what is known of a worker: status, version, queue, memory, last error, and at which node it runs."""
+    from golemp2p_node.cli.api import PRIMARY, Node, decoded
 
     with Node() as node:
-        answer = node.json("GET", node.worker_path(target.pair))
+        response = node.send("GET", node.worker_path(target.pair))
+    answer = decoded(response)
 
     def text() -> None:
         facts(
             {
                 "worker": target,
                 "status": answer["status"],
+                "runs at": response.headers.get(PRIMARY),
                 "last error": answer.get("lastError"),
                 "component version": answer["componentVersion"],
                 "created": answer["createdAt"],

@@ -147,6 +147,9 @@ class Node:
     def now_ns(self) -> int:
         return self.mesh.now_ns
 
+    def traffic(self) -> dict[bytes, Any]:
+        return {}
+
     def carry_out(self, effects: Any) -> None:
         for effect in effects:
             match effect:

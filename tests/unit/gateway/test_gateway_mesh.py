@@ -155,3 +155,10 @@ async def test_where_there_is_no_mesh(nursery: trio.Nursery) -> None:
         answer = await http.get("/v1/mesh/status")
     assert (answer.status_code, answer.json()["code"]) == (501, "not-supported")
     nursery.cancel_scope.cancel()
+
+
+async def test_metrics_of_single_shards_and_peers(gateway: Gateway) -> None:
+    metrics = (await gateway.http.get("/metrics")).text
+    assert 'golemp2p_shard_term{shard="1"} 3.0' in metrics
+    assert f'golemp2p_peer_bytes_sent_total{{peer="{OTHER}"}} 9.0' in metrics
+    assert "# TYPE golemp2p_peer_bytes_sent_total counter" in metrics
