@@ -219,6 +219,7 @@ class Workers:
         await self._free(worker)
         with _Hold(self._held, worker):
             found = self._loaded.get(worker)
+            await self._shards.level(self.shard_of(worker))
             if found is None and await self.storage.head(worker.key) is None:
                 raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
             if found is not None:
@@ -245,7 +246,8 @@ class Workers:
     # -- what workers ask -----------------------------------------------------------------------------------------------
 
     async def read_entries(self, worker: WorkerId) -> list[e.Entry]:
-        """The whole log of a worker, checked."""
+        """The whole log of a worker, checked. What a majority has is waited for until it is here, too: this disk may be slower."""
+        await self._shards.level(self.shard_of(worker))
         head = await self.storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"the log of worker {worker} is gone")
@@ -253,6 +255,7 @@ class Workers:
 
     async def recorded_result(self, worker: WorkerId, index: int) -> Any:
         """The value in the ``ExportedFunctionCompleted`` at ``index``."""
+        await self._shards.level(self.shard_of(worker))
         head = await self.storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"the log of worker {worker} is gone")
