@@ -239,3 +239,24 @@ async def test_whoever_leads_a_shard_can_prove_it_to_strangers(machines, autojum
             term = service.peers.peer.shards[shard].term
             hint = ShardHint(shard, term, service.peers.own, service.peers.peer._certify(shard))
             assert is_hint_genuine(hint, genesis)
+
+
+async def test_a_worker_is_revived_with_all_that_a_majority_has(mesh, autojump_clock):
+    """Its node's disk hangs: the others commit what it has not written yet, and what is read there is not all."""
+    worker, answers = led_by(mesh, 0), []
+    client, leader = mesh.clients[1], mesh[0].storage.faults
+    assert await invoke(client, mesh.component, worker, "add", 1) == 1
+    leader.hold()
+    assert await invoke(client, mesh.component, worker, "add", 2, key="k") == 3
+    await client.interrupt_worker(WorkerId(mesh.component, worker), recover_immediately=True)
+
+    async def caller():
+        answers.append(await invoke(client, mesh.component, worker, "add", 4))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller)
+        await trio.sleep(0.2)
+        assert answers == []
+        leader.release()
+    assert answers == [7]
+    assert await invoke(client, mesh.component, worker, "add", 2, key="k") == 3
