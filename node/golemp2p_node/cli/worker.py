@@ -26,7 +26,8 @@ def group() -> None:
     """Create, call, watch and mend workers.
 
     A worker is a named instance of a component, with its own memory and files. It is made by its first invocation, or by
-    `new` when it should have arguments or an environment. COMPONENT is a component's name or id.
+    `new` when it should have arguments or an environment. In a mesh any node may be asked; which one runs the worker follows
+    from its name, and `get` tells. COMPONENT is a component's name or id.
     """
 
 
