@@ -403,7 +403,7 @@ class Worker:
         if wake_ns is None:
             self.writer.flush_nowait()
         else:
-            self.writer.when_durable(lambda error: None if error else self.node.timer_set(wake_ns))
+            self.writer.when_durable(lambda error: None if error else self.node.sleeps(self.id, wake_ns))
         return False
 
     def _exit(self, exited: GuestExited) -> bool:

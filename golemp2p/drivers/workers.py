@@ -60,7 +60,7 @@ PRESSURE_RATIO = 0.8
 
 
 class Workers:
-    """``node_name`` is written into new workers. ``timer_set(wake_ns)`` is called when a worker went to sleep durably."""
+    """``node_name`` is written into new workers. ``timer_set(wake_ns)`` is called when a worker went to sleep, and storage says so."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Workers:
         self.random_bytes = random_bytes
         self.spawn = spawn
         self.files_dir = files_dir
-        self.timer_set = timer_set
+        self._timer_set = timer_set
         self.task_ended = trio.lowlevel.ParkingLot()
         self.other_promises: OtherPromises
         """Set before the first worker runs."""
@@ -338,11 +338,16 @@ class Workers:
                 return
 
     async def wake(self, worker: WorkerId) -> None:
-        """The time ``worker`` waits for has come. Returns when that is durable."""
+        """The time ``worker`` waits for has come. Returns when that is durable, and to be read here."""
         found = await self.lookup(worker)
         if found is not None:
             found.wake_from_timer()
             await found.writer.commit()
+            await self._shards.level(self.shard_of(worker))
+
+    def sleeps(self, worker: WorkerId, wake_ns: int) -> None:
+        """``worker`` went to sleep until ``wake_ns``, durably in a majority: the timer is set once it is to be read here."""
+        self._shards.when_level(self.shard_of(worker), lambda: self._timer_set(wake_ns))
 
     # -- leaving memory -------------------------------------------------------------------------------------------------
 
