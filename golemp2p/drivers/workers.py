@@ -348,11 +348,12 @@ class Workers:
                 return
 
     async def wake(self, worker: WorkerId) -> None:
-        """The time ``worker`` waits for has come. Returns when that is durable."""
+        """The time ``worker`` waits for has come. Returns when that is durable, and to be read here."""
         found = await self.lookup(worker)
         if found is not None:
             found.wake_from_timer()
             await found.writer.commit()
+            await self._shards.level(self.shard_of(worker))
 
     # -- leaving memory -------------------------------------------------------------------------------------------------
 

@@ -260,3 +260,23 @@ async def test_a_worker_is_revived_with_all_that_a_majority_has(mesh, autojump_c
         leader.release()
     assert answers == [7]
     assert await invoke(client, mesh.component, worker, "add", 2, key="k") == 3
+
+
+async def test_a_timer_is_not_overlooked_by_a_node_whose_disk_is_slower_than_the_others(mesh, autojump_clock):
+    worker, answers = led_by(mesh, 0), []
+    faults = mesh[0].storage.faults
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 1
+
+    async def caller():
+        answers.append(await invoke(mesh.clients[1], mesh.component, worker, "nap", 12))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller)
+        begun = trio.current_time()
+        while not mesh[0].guests.effects:
+            await trio.sleep(0.001)
+        faults.hold()
+        await trio.sleep(13)
+        faults.release()
+    assert answers == [2]
+    assert trio.current_time() - begun < 15
