@@ -40,6 +40,7 @@ BENCHMARKS = {
     "http_edge": Benchmark("the HTTP edge alone", 120, keeps_tables=False, quick=("--seconds", "0.2", "--rounds", "1")),
     "storage": Benchmark("the storage alone", 60, keeps_tables=False, quick=("--seconds", "0.2")),
     "transport": Benchmark("messages, requests and bulk between two nodes, sealed and in the clear", 120),
+    "mesh": Benchmark("three and thirty real nodes: work, death, joining, idling, lookups", 1500),
     "protocol_cores": Benchmark(
         "detection, placement and lookups in virtual time", 300, keeps_tables=False, quick=("--quick",)
     ),

@@ -48,7 +48,7 @@ def read_plainly(folder: Path, worker: WorkerId) -> tuple[float, int]:
     connection = apsw.Connection(str(folder / DATABASE), flags=apsw.SQLITE_OPEN_READONLY)
     begin = time.perf_counter()
     rows: list[Any] = connection.execute(
-        "SELECT data FROM segments WHERE log = ? ORDER BY first", (worker.key.digest,)
+        "SELECT data FROM payloads JOIN segments USING (id) WHERE log = ? ORDER BY first", (worker.key.digest,)
     ).fetchall()
     elapsed = (time.perf_counter() - begin) * 1e3
     connection.close()

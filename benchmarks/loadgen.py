@@ -1,10 +1,13 @@
 """A small HTTP/1.1 load generator: closed loop, keep-alive, raw sockets. Meant to cost less than what it measures.
 
-    python benchmarks/loadgen.py --host H --port P --clients 32 --seconds 3 [--method POST] [--path /x ...]
+    python benchmarks/loadgen.py --host H --port P ... --clients 32 --seconds 3 [--method POST] [--path /x ...]
                                  [--body-file F | --body TEXT] [--header "Name: value" ...] [--pid PID ...]
+                                 [--requests N] [--until-closed]
 
 Each client sends its next request when the last answer is complete, walking through the given paths, starting at a place of
-its own; ``{client}`` and ``{n}`` in a path become the client's and the request's number. Prints one JSON object: requests/s,
+its own; ``{client}`` and ``{n}`` in a path become the client's and the request's number, ``{all}`` the number of the request among
+those of all clients. Client i is connected to the i-th port, beginning again after the last. It ends after ``--seconds``, after
+``--requests``, or with ``--until-closed`` when its standard input ends, whatever comes first. Prints one JSON object: requests/s,
 latency percentiles in ms, answers that were not 2xx, and with ``--pid`` the CPU microseconds per request of these processes.
 The answer's length must be told by Content-Length; anything else counts as an error and ends that client.
 """
@@ -12,11 +15,13 @@ The answer's length must be told by Content-Length; anything else counts as an e
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
 import selectors
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -42,16 +47,18 @@ class Client:
         headers = "".join(f"{header}\r\n" for header in args.header)
         self.method = args.method
         self.tail = f" HTTP/1.1\r\nHost: {args.host}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        self.socket = socket.create_connection((args.host, args.port))
+        self.port: int = args.port[number % len(args.port)]
+        self.socket = socket.create_connection((args.host, self.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.expected = -1
         self.started = 0.0
 
-    def send(self) -> None:
+    def send(self, number: int = 0) -> None:
+        """``number``: of the request among those of all clients."""
         path = self.paths[(self.number + self.count) % len(self.paths)]
         if "{" in path:
-            path = path.replace("{client}", str(self.number)).replace("{n}", str(self.count))
+            path = path.replace("{client}", str(self.number)).replace("{n}", str(self.count)).replace("{all}", str(number))
         self.started = time.perf_counter()
         self.socket.sendall(f"{self.method} {path}".encode() + self.tail)
 
@@ -83,19 +90,33 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     selector = selectors.DefaultSelector()
     latencies: list[float] = []
     lost = 0
+    numbers = itertools.count() if args.requests is None else iter(range(args.requests))
     for client in clients:
         selector.register(client.socket, selectors.EVENT_READ, client)
+    if args.until_closed:
+        selector.register(sys.stdin, selectors.EVENT_READ, None)
     cpu_before, begin = cpu_s(args.pid), time.perf_counter()
     end = begin + args.seconds
+
+    def send(client: Client) -> None:
+        number = next(numbers, None)
+        if number is None:
+            selector.unregister(client.socket)
+        else:
+            client.send(number)
+
     for client in clients:
-        client.send()
-    while (now := time.perf_counter()) < end and selector.get_map():
+        send(client)
+    while (now := time.perf_counter()) < end and any(key.data for key in selector.get_map().values()):
         for key, _ in selector.select(end - now):
             client = key.data
+            if client is None:
+                end = 0.0
+                continue
             try:
                 if client.receive():
                     latencies.append(time.perf_counter() - client.started)
-                    client.send()
+                    send(client)
             except OSError:
                 lost += 1
                 selector.unregister(client.socket)
@@ -123,9 +144,11 @@ def run(args: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, action="append", required=True)
     parser.add_argument("--clients", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--requests", type=int, default=None)
+    parser.add_argument("--until-closed", action="store_true")
     parser.add_argument("--method", default="GET")
     parser.add_argument("--path", action="append", required=True)
     parser.add_argument("--header", action="append", default=[])

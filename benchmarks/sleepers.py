@@ -78,7 +78,7 @@ def start_all(node: NodeProcess, component: str, count: int, wake_s: float) -> N
     """Invoke every worker once; worker i is to wake ``wake_s + i / count * WAKE_WITHIN_S`` from now."""
     arguments = argparse.Namespace(
         path=[f"/v1/components/{component}/workers/PLACE/invoke?function={FUNCTION}"],
-        header=["Content-Type: application/json"], method="POST", host="127.0.0.1", port=node.port,
+        header=["Content-Type: application/json"], method="POST", host="127.0.0.1", port=[node.port],
     )  # fmt: skip
     begin = time.monotonic()
     remaining = iter(range(count))

@@ -1,13 +1,13 @@
 """What an application or the gateway calls: the whole of golemp2p's service, whichever node does the work.
 
-``Client`` is the contract; ``golemp2p.drivers.service.LocalClient`` serves it from the node itself. ``MeshAdmin`` is what a person asks
-of one node about the mesh, and has it do. Everything here may raise any ``Golemp2pError``; bad input raises a ``UsageError`` before
-anything changes.
+``Client`` is the contract; ``golemp2p.drivers.mesh_client.MeshClient`` serves it for the whole mesh. ``Histories`` gives away what
+workers did, for whoever wants to check it. ``MeshAdmin`` is what a person asks of one node about the mesh, and has it do. Everything
+here may raise any ``Golemp2pError``; bad input raises a ``UsageError`` before anything changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -135,6 +135,20 @@ class Client(Protocol):
 
     def statistics(self) -> dict[str, float]:
         """Counters and gauges by metric name (without the ``golemp2p_`` prefix); names ending in ``_total`` are counters."""
+        ...
+
+
+class Histories(Protocol):
+    """The histories of the workers of the whole mesh, whichever nodes hold them. Served by ``golemp2p.drivers.history``."""
+
+    async def export_worker(self, worker: WorkerId, *, with_component: bool = True) -> AsyncGenerator[bytes, None]:
+        """The worker's whole history as a file that anybody can check (``wire.history``), piece by piece: use it up, or close it.
+        ``with_component``: and the bytes that it runs. Raises ``WorkerNotFound``, ``WorldError``, ``DataDamaged``; the pieces raise
+        the two latter."""
+        ...
+
+    def statistics(self) -> dict[str, float]:
+        """As ``Client.statistics``."""
         ...
 
 

@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
-from golemp2p.client import Client, MeshAdmin
+from golemp2p.client import Client, Histories, MeshAdmin
 from golemp2p.errors import MalformedRequest, PayloadTooLarge
 from golemp2p_gateway.callers import Callers, ForeignOrigin, MisdirectedRequest
 from golemp2p_gateway.connect import stream_events
@@ -77,9 +77,13 @@ class EdgeApp:
         settings: GatewaySettings,
         admin: MeshAdmin | None = None,
         primary: Primary = unknown_primary,
+        histories: Histories | None = None,
     ) -> None:
-        metrics = EdgeMetrics(client.statistics) if admin is None else EdgeMetrics(client.statistics, admin.figures)
-        self.edge = Edge(client, settings, metrics, admin, primary)
+        def statistics() -> dict[str, float]:
+            return {**({} if histories is None else histories.statistics()), **client.statistics()}
+
+        metrics = EdgeMetrics(statistics) if admin is None else EdgeMetrics(statistics, admin.figures)
+        self.edge = Edge(client, settings, metrics, admin, primary, histories)
         self._hot = Router(route for route in ROUTES if route.hot)
         self._quart = make_quart(self.edge)
         self._callers = Callers(settings)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from golemp2p.client import Client, MeshAdmin
+from golemp2p.client import Client, Histories, MeshAdmin
 from golemp2p.model.ids import WorkerId
 from golemp2p_gateway.http import Request, Response
 from golemp2p_gateway.metrics import EdgeMetrics
@@ -29,13 +29,14 @@ def unknown_primary(worker: WorkerId) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """``admin`` is ``None`` for a client that stands in no mesh: an application's own."""
+    """``admin`` and ``histories`` are ``None`` for a client that stands in no mesh: an application's own."""
 
     client: Client
     settings: GatewaySettings
     metrics: EdgeMetrics
     admin: MeshAdmin | None = None
     primary: Primary = unknown_primary
+    histories: Histories | None = None
 
     def primary_headers(self, worker: WorkerId | None) -> list[tuple[bytes, bytes]]:
         """What an answer about ``worker`` says of the node that runs it."""

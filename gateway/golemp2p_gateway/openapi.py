@@ -10,8 +10,6 @@ from golemp2p_gateway.http import Request, Response, json_bytes
 from golemp2p_gateway.schemas import SCHEMAS, TEXT, ref
 
 TITLE = "golemp2p"
-ABOUT_WORKERS = frozenset({"workers", "invocations"})
-PRIMARY_TOLD = "http://host:port of the node that runs the worker, where that is known: clients may call it directly"
 ERROR_STATUSES = {
     "400": "the request cannot be read, or its values do not fit",
     "403": "a web page that the node did not serve asked, or an order came from another machine",
@@ -47,8 +45,6 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
 def _operation(route: Route) -> dict[str, Any]:
     success = "101" if route.websocket else "200"
     responses: dict[str, Any] = {success: {"description": "switching to WebSocket" if route.websocket else "OK"}}
-    if route.tag in ABOUT_WORKERS:
-        responses[success]["headers"] = {PRIMARY.decode(): {"schema": TEXT, "description": PRIMARY_TOLD}}
     if route.response:
         responses[success]["content"] = {media: {"schema": schema} for media, schema in route.response.items()}
     if route.tag != "node":

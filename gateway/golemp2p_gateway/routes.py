@@ -5,7 +5,7 @@ Paths, methods and shapes are Golem 1.2's; what goes beyond stands under ``/v1/m
 
 from __future__ import annotations
 
-from golemp2p_gateway import components, connect, invocations, mesh, node, openapi, oplogs, workers
+from golemp2p_gateway import components, connect, histories, invocations, mesh, node, openapi, oplogs, workers
 from golemp2p_gateway.edge import Handler, Parameter, Route, Schema
 from golemp2p_gateway.schemas import (
     ANYTHING,
@@ -238,6 +238,15 @@ MESH = (
         "POST", "/v1/mesh/recover", "recover-shards",
         "Go on from this node's replicas of shards that lost their majority; only for callers on this machine", mesh.recover,
         "mesh", request=json_of(ref("RecoverShards")), response=json_of(ref("Recovery")),
+    ),
+    Route(
+        "GET", "/v1/mesh/history/{component_id}/{worker_name}", "export-worker",
+        "A worker's whole history as a file that anybody can check", histories.export_worker, "mesh",
+        (
+            COMPONENT, WORKER,
+            Parameter("without-component", "query", BOOLEAN, "true: leave out the component's log and its bytes"),
+        ),
+        response={"application/vnd.golemp2p.history": BINARY},
     ),
 )  # fmt: skip
 

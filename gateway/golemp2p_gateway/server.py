@@ -18,7 +18,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import repr_socket_addr
 
-from golemp2p.client import Client, MeshAdmin
+from golemp2p.client import Client, Histories, MeshAdmin
 from golemp2p_gateway.app import EdgeApp
 from golemp2p_gateway.connection import Connection, EdgeConfig, cancel_left, close_idle
 from golemp2p_gateway.edge import Primary, unknown_primary
@@ -54,17 +54,18 @@ async def serve(
     *,
     admin: MeshAdmin | None = None,
     primary: Primary = unknown_primary,
+    histories: Histories | None = None,
     shutdown: trio.Event | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve ``client``, and ``admin`` under ``/v1/mesh``, over HTTP until ``shutdown`` is set (then drain and return) or the task is
-    cancelled.
+    """Serve ``client``, and ``admin`` and ``histories`` under ``/v1/mesh``, over HTTP until ``shutdown`` is set (then drain and return)
+    or the task is cancelled.
 
     ``primary``: where the node that runs a worker serves HTTP, for answers about that worker to tell.
 
     Reports the bound addresses (``http://host:port``) through ``task_status``. Raises ``OSError`` when one cannot be bound.
     """
-    app = EdgeApp(client, settings, admin, primary)
+    app = EdgeApp(client, settings, admin, primary, histories)
     await serve_app(app, settings, shutdown=shutdown, task_status=task_status)
 
 

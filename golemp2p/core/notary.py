@@ -10,16 +10,12 @@ from typing import Protocol
 from golemp2p.model.replication import Branch, Content, LogSegment
 
 
-class Notary(Protocol):
+class Verifier(Protocol):
+    """Who checks what others signed."""
+
     def entry_hash(self, position: int, term: int, previous_hash: bytes, author: bytes, content: Content) -> bytes: ...
 
-    def sign_entry(self, entry_hash: bytes) -> bytes:
-        """As this node."""
-
     def is_entry_signed(self, entry_hash: bytes, signature: bytes, author: bytes) -> bool: ...
-
-    def cast_vote(self, term: int, primary: bytes) -> bytes:
-        """This node's vote. S1: it must be durable that it was cast before it is let out."""
 
     def is_vote(self, term: int, primary: bytes, voter: bytes, signature: bytes) -> bool: ...
 
@@ -28,3 +24,12 @@ class Notary(Protocol):
 
     def is_branch_signed(self, branch: Branch) -> bool:
         """By the mesh's operator."""
+
+
+class Notary(Verifier, Protocol):
+    """Who signs for this node as well."""
+
+    def sign_entry(self, entry_hash: bytes) -> bytes: ...
+
+    def cast_vote(self, term: int, primary: bytes) -> bytes:
+        """This node's vote. S1: it must be durable that it was cast before it is let out."""

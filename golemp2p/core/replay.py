@@ -70,14 +70,14 @@ class Cursor:
             response: e.Payload = entry[4]
             return response
         raise Divergence(
-            self._indexes[self._position], _describe(entry), f"host call {function} with request {request_hash.hex()}"
+            self._indexes[self._position], describe(entry), f"host call {function} with request {request_hash.hex()}"
         )
 
     def take(self, kind: type[E]) -> E:
         """Consume the next entry, which must be a ``kind``. Only while ``replaying``."""
         entry = self._calls[self._position]
         if type(entry) is not kind:
-            raise Divergence(self._indexes[self._position], _describe(entry), kind.__name__)
+            raise Divergence(self._indexes[self._position], describe(entry), kind.__name__)
         self._position += 1
         return entry
 
@@ -117,7 +117,8 @@ def _without_time(entry: Any) -> tuple[Any, ...]:
     return (type(entry), *entry[1:])
 
 
-def _describe(entry: Any) -> str:
+def describe(entry: Any) -> str:
+    """An entry, for an error message."""
     if type(entry) is _HostCall:
         return f"host call {entry.function} with request {entry.request_hash.hex()}"
     return type(entry).__name__

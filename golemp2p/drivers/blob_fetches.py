@@ -166,7 +166,7 @@ class BlobFetches:
         due = fetching.have + PACE_BYTES
         try:
             with trio.fail_after(PACE_S) as pace:
-                async with self._mesh.fetch(peer, BLOB, payload, progress_s=PROGRESS_S) as bulk, _chunks(bulk) as chunks:
+                async with self._mesh.fetch(peer, BLOB, payload, progress_s=PROGRESS_S) as bulk, chunks_of(bulk) as chunks:
                     async for chunk in chunks:
                         if not fetching.took(len(chunk)):
                             return None
@@ -217,7 +217,7 @@ class BlobFetches:
 
 
 @asynccontextmanager
-async def _chunks(bulk: Bulk) -> AsyncIterator[AsyncIterator[bytes]]:
+async def chunks_of(bulk: Bulk) -> AsyncIterator[AsyncIterator[bytes]]:
     """The chunks of ``bulk``, which may be left before the last."""
     chunks = aiter(bulk)
     try:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from golemp2p.core.replay import Cursor
+from golemp2p.drivers.calling import Caller
 from golemp2p.drivers.components import LoadedComponent
 from golemp2p.drivers.journal import WorkerJournal
 from golemp2p.drivers.oplog import inline_payload
 from golemp2p.drivers.worker_host import ExecutionHost
-from golemp2p.errors import Divergence, ValueMismatch
+from golemp2p.errors import Divergence, ValueMismatch, WorkerInterrupted
 from golemp2p.model import entries as e
 from golemp2p.ports import GuestInstance
 from golemp2p.values.cbor import dumps, loads
-from golemp2p.values.names import IndexedResource, ResolvedFunction
 
 if TYPE_CHECKING:
     from golemp2p.drivers.worker import Worker
@@ -31,15 +31,14 @@ if TYPE_CHECKING:
 class Execution:
     """``cursor`` reads the log as it was when the execution began; ``worker`` appends to it."""
 
-    __slots__ = ("_component", "_cursor", "_host", "_instance", "_worker")
+    __slots__ = ("_caller", "_cursor", "_instance", "_worker")
 
     def __init__(
         self, worker: Worker, component: LoadedComponent, instance: GuestInstance, host: ExecutionHost, cursor: Cursor
     ) -> None:
         self._worker = worker
-        self._component = component
         self._instance = instance
-        self._host = host
+        self._caller = Caller(component.function, instance, host)
         self._cursor = cursor
 
     @classmethod
@@ -87,39 +86,11 @@ class Execution:
         value = await self._call(function, request)
         return value, dumps(value)
 
-    # -- calls ----------------------------------------------------------------------------------------------------------
-
     async def _call(self, function: str, request: e.Payload) -> Any:
         if type(request) is e.BlobRef:
             request = await self._worker.node.blob(self._worker.id, request)
         assert isinstance(request, bytes)
-        resolved = self._component.function(function)
-        args = loads(request)
-        if resolved.indexed is not None:
-            return await self._call_indexed(resolved, resolved.indexed, args)
-        if resolved.kind == "drop":
-            await self._instance.drop_resource(args[0])
-            return None
-        assert resolved.function is not None
-        return await self._instance.call(resolved.interface, resolved.function.name, args)
-
-    async def _call_indexed(self, resolved: ResolvedFunction, indexed: IndexedResource, args: list[Any]) -> Any:
-        """A method of an indexed resource ``r("a", 1)``, which is made on first use with those constructor arguments."""
-        assert resolved.resource is not None
-        key = (resolved.resource, indexed.params)
-        handle = self._host.indexed.get(key)
-        if handle is None:
-            handle = await self._instance.call(resolved.interface, indexed.constructor.name, indexed.args)
-            self._host.indexed[key] = handle
-            self._host.journal.note(e.DescribeResource(self._worker.now_ns(), handle, *key))
-        if resolved.kind == "constructor":
-            return handle
-        if resolved.kind == "drop":
-            await self._instance.drop_resource(handle)
-            self._host.indexed.pop(key, None)
-            return None
-        assert resolved.function is not None
-        return await self._instance.call(resolved.interface, resolved.function.name, [handle, *args])
+        return await self._caller.call(function, request)
 
     def _compare(self, recorded: e.ExportedFunctionCompleted, response: bytes) -> None:
         if recorded.response != response:
@@ -129,6 +100,15 @@ class Execution:
         running = self._worker.state.running
         if running is not None and running.key == key:
             self._worker.refuse(key, error)
+
+
+def end_ephemeral_execution(worker: Worker) -> None:
+    """After loading: an execution of an ephemeral worker that the log does not end is over. Its invocation fails; or, if it had not
+    begun, what was recorded before it is parted from what comes now."""
+    if worker.create.ephemeral and worker.state.running is not None:
+        worker.refuse(worker.state.running.key, WorkerInterrupted("the node stopped while the ephemeral worker ran"))
+    elif worker.create.ephemeral and worker.state.pending:
+        worker.append(e.Restart(worker.now_ns()))
 
 
 def _short(response: e.Payload) -> str:

@@ -68,6 +68,12 @@ class Forwards:
         self.served_total = 0
         self.refused_total = 0
 
+    def statistics(self) -> dict[str, float]:
+        return {
+            "requests_served_for_others_total": float(self.served_total),
+            "requests_refused_for_others_total": float(self.refused_total),
+        }
+
     async def serve(self, shard: int, key: str, payload: bytes) -> bytes:
         """The answer to ``payload``. Raises ``Moved`` when this node does not lead ``shard``, or not any more."""
         try:

@@ -60,6 +60,7 @@ class MeshClient:
         gathering: Gathering,
         watching: Watching,
         promises: MeshPromises,
+        forwards: Forwards,
         random_bytes: RandomBytes,
         mesh_id: bytes,
     ) -> None:
@@ -71,6 +72,7 @@ class MeshClient:
         self._components = components
         self._gathering = gathering
         self._watching = watching
+        self._forwards = forwards
         self._random_bytes = random_bytes
         self._cursor_mark = hashlib.blake2b(mesh_id, digest_size=3).hexdigest() + "."
 
@@ -263,6 +265,7 @@ class MeshClient:
     def statistics(self) -> dict[str, float]:
         return {
             **self._local.statistics(),
+            **self._forwards.statistics(),
             "requests_done_here_total": float(self._primaries.here_total),
             "requests_forwarded_total": float(self._primaries.asked_total),
             "request_bodies_bytes": float(self._bodies.lent_bytes),
@@ -307,6 +310,7 @@ def routed(
     primaries = Primaries(mesh, random_bytes=random_bytes, http=http)
     gathering = Gathering(local, mesh, http=http, learn=primaries.learn)
     watching = Watching(local, mesh, locate=primaries.locate, spawn=spawn)
+    forwards = Forwards(local, mesh, bodies, blobs, component_id=component_id, http=http)
     client = MeshClient(
         local,
         mesh,
@@ -315,11 +319,11 @@ def routed(
         components=MeshComponents(local, mesh, blobs, primaries, gathering, id_of=component_id),
         gathering=gathering,
         watching=watching,
+        forwards=forwards,
         promises=MeshPromises(local, mesh, primaries, bodies),
         random_bytes=random_bytes,
         mesh_id=mesh_id,
     )
-    forwards = Forwards(local, mesh, bodies, blobs, component_id=component_id, http=http)
     calls = {
         call_kinds.EVENTS: watching.serve,
         call_kinds.LISTING: gathering.serve,

@@ -16,12 +16,15 @@ import trio
 
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import PeerProfile
+from golemp2p.core.planner import PlacementProfile
 from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_rules import Limits
 from golemp2p.drivers.authority import MeshAuthority
 from golemp2p.drivers.blob_repair import BlobRepair
 from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components
 from golemp2p.drivers.describing import described
+from golemp2p.drivers.history import Histories
 from golemp2p.drivers.mesh_admin import MeshDesk
 from golemp2p.drivers.mesh_client import MeshClient, Routed, routed
 from golemp2p.drivers.mesh_reports import load_of, reports_of
@@ -39,8 +42,10 @@ from golemp2p.mesh.opening import Identity
 from golemp2p.mesh.streams import Streams
 from golemp2p.model.membership import NodeRecord
 from golemp2p.model.node_status import NodeFacts
+from golemp2p.model.replication import Election
 from golemp2p.ports import Clock, Guests, RandomBytes, Storage
 from golemp2p.wire import call_kinds
+from golemp2p.wire.certificate import election_certificate
 from golemp2p.wire.component_info import is_question
 from golemp2p.wire.identity import Signer, SigningKey
 from golemp2p.wire.notary import ShardNotary
@@ -53,6 +58,21 @@ SETTLE_S = 10.0
 
 ENTRIES_MAX = 1_024
 """Entries of one shard that a node keeps in memory for followers that lag; who lags further behind is given whole logs."""
+
+MOVES_MAX = 64
+"""Shards that one node changes at once: their messages and writes are what everything else has to wait behind, some 50 ms of work
+for each of three nodes. A round of changes takes as long, so that more at once would not be faster."""
+
+RETRY_NS = 1_000_000_000
+"""Connections lose nothing while they stand, and what was under way is sent again over a new one. So a late answer means that somebody
+is busy, and asking again soon would make him busier."""
+
+
+def node_profile() -> PeerProfile:
+    """The numbers of a real node, where they are not those of the cores."""
+    return PeerProfile(
+        entries_max=ENTRIES_MAX, placement=PlacementProfile(moves_max=MOVES_MAX), limits=Limits(retry_ns=RETRY_NS)
+    )
 
 
 @dataclass(slots=True)
@@ -69,16 +89,18 @@ class World:
     scratch_dir: Path
     operator: Callable[[], Signer | None] = lambda: None
     make_operator: Callable[[], bytes] | None = None
-    profile: PeerProfile = field(default_factory=lambda: PeerProfile(entries_max=ENTRIES_MAX))
+    profile: PeerProfile = field(default_factory=node_profile)
 
 
 @dataclass(slots=True)
 class Service:
-    """A node that runs. ``client``: of the whole mesh; ``local``: of what this node leads, and what drains it. ``http``: where others
-    reach its HTTP, told once that is known. ``ended``: it has left the mesh, or was removed from it: its process should end."""
+    """A node that runs. ``client``, ``histories``: of the whole mesh; ``local``: of what this node leads, and what drains it. ``http``:
+    where others reach its HTTP, told once that is known. ``ended``: it has left the mesh, or was removed from it: its process should
+    end."""
 
     client: MeshClient
     local: LocalClient
+    histories: Histories
     admin: MeshDesk
     peers: PeerDriver
     mesh_id: bytes
@@ -171,6 +193,10 @@ async def open_service(
             http=lambda: service.http,
         )
         workers.other_promises = routing.client.promises
+        histories = Histories(
+            genesis=mesh.genesis, signer=signer, mesh=peers, storage=storage, blobs=blobs, clock=world.clock,
+            commit_position=partial(_commit_position, peer),
+        )  # fmt: skip
         peers.asks.serve = partial(_serve_forward, components, routing)
         started_ns = world.clock.wall_ns()
         directory = NodeDirectory(
@@ -185,7 +211,7 @@ async def open_service(
             peers, peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,
             expelled=peers.expelled, stop=lambda reason: service.end(reason),  # noqa: PLW0108 - made below
         )  # fmt: skip
-        service = Service(routing.client, client, admin, peers, mesh.genesis.mesh_id)
+        service = Service(routing.client, client, histories, admin, peers, mesh.genesis.mesh_id)
         identity = Identity(signer, mesh.mesh_key, world.random_bytes, world.random_bytes(16))
         network = Network(identity, peers, streams=world.streams, dice=_dice(world))
         calls = {
@@ -194,6 +220,7 @@ async def open_service(
             call_kinds.BLOB: blobs.serve_blob,
             call_kinds.BLOB_OFFER: blobs.serve_offer,
             call_kinds.OVERRULED: admin.serve_overruled,
+            call_kinds.HISTORY: histories.serve,
         }
         peers.attach(network, shards, calls)
         bound = await nursery.start(network.run, mesh_settings.listen)
@@ -213,6 +240,7 @@ async def open_service(
             with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_DEADLINE_S):
                 await workers.flush()
                 await client.stop_workers()
+            peers.close()  # before the tasks end that could carry out what is still decided
             nursery.cancel_scope.cancel()
 
 
@@ -229,22 +257,38 @@ async def _peer(world: World, mesh: MeshState, signer: SigningKey, settings: Mes
     }  # fmt: skip
     authority = MeshAuthority(signer, mesh.genesis)
     mesh_id, operator = mesh.genesis.mesh_id, mesh.genesis.operator
-    return Peer(
+
+    def certify(shard: int) -> bytes:
+        entry = peer.shards[shard].election
+        assert entry is not None, "who serves a shard was elected"
+        assert isinstance(entry.content, Election)
+        return election_certificate(entry.content, mesh_id=mesh_id, shard=shard, term=entry.term).encoded()
+
+    peer = Peer(
         record,
         durable,
         shards_count=mesh.shards_count,
-        notary=lambda shard: ShardNotary(signer, mesh_id=mesh_id, shard=shard, operator=operator),
+        notary=lambda shard: ShardNotary(
+            signer, mesh_id=mesh_id, shard=shard, operator=operator, shards_count=mesh.shards_count
+        ),
         authority=authority,
         proofs=authority,
         dice=_dice(world),
         profile=world.profile,
+        certify=certify,
     )
+    return peer
 
 
 async def _serve_forward(components: Components, routing: Routed, shard: int, key: str, payload: bytes) -> bytes:
     if is_question(payload):
         return await components.answer(shard, payload)
     return await routing.serve_forward(shard, key, payload)
+
+
+def _commit_position(peer: Peer, shard: int) -> int | None:
+    replica = peer.shards.held().get(shard)
+    return None if replica is None else replica.commit_position
 
 
 def _start_unless_over(nursery: trio.Nursery, function: Callable[..., Awaitable[object]], *args: object) -> None:

@@ -28,7 +28,7 @@ from golemp2p.core.requests import Answered, GaveUp
 from golemp2p.drivers.asks import Asks
 from golemp2p.drivers.removals import Removals
 from golemp2p.drivers.replica_writes import ReplicaWrites
-from golemp2p.errors import Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
+from golemp2p.errors import DataDamaged, Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
 from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network
 from golemp2p.mesh.session import SessionStatistics
@@ -104,7 +104,7 @@ class PeerDriver:
         self._removals = Removals(storage)
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
         self._nap = trio.CancelScope()
-        self._has_started = False
+        self._has_started = self._is_closed = False
         self._alone: set[int] = set()  # shards of which this node is the only voter, and which it does not serve yet
         self.settled = trio.Event()
         """Every shard of which this node is the only voter is ready: a mesh of one node works."""
@@ -145,6 +145,11 @@ class PeerDriver:
             self.settled.set()
         task_status.started()
         await self._keep_time()
+
+    def close(self) -> None:
+        """The node ends: it says nothing more to others, and hears of nothing that becomes durable from now on."""
+        self._is_closed = True
+        self.writes.close()
 
     async def step_aside(self, timeout_s: float, is_busy: Callable[[int], bool] = lambda _shard: False) -> None:
         """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone;
@@ -213,7 +218,19 @@ class PeerDriver:
         return [self.peer.membership.record, *others]
 
     async def ask(self, shard: int, key: str, payload: bytes, *, deadline_s: float) -> bytes:
+        self._check_hope(shard)
         return await self.asks.ask(shard, key, payload, deadline_s)
+
+    def _check_hope(self, shard: int) -> None:
+        """Raises ``DataDamaged`` for a shard of which this node is the only voter and has not all that it should have: nobody can lead
+        it, and nobody can mend it."""
+        shards = self.peer.shards
+        if shard in shards and shards[shard].is_damaged and shards.voters(shard) == (self.own,):
+            raise DataDamaged(
+                f"shard {shard}",
+                "the only node that has it has lost part of it, or reads damage there; restore a backup, or have it go on without that:"
+                f" golemp2p mesh recover --force {shard}",
+            )
 
     async def request(self, peer: bytes, kind: int, payload: bytes, *, deadline_s: float) -> bytes:
         if peer == self.own:
@@ -288,6 +305,8 @@ class PeerDriver:
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         """Writes and messages first: what the others lead to, as calls of the core, must come after them."""
+        if self._is_closed:
+            return
         others = []
         for effect in effects:
             kind = effect.__class__

@@ -45,6 +45,11 @@ class ReplicaWrites:
         self._submitted: dict[int, int] = {}
         self._durable: dict[int, int] = {}
         self._levels: dict[int, list[tuple[int, Callable[[], None]]]] = {}
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Tell nobody anything more: whoever would be told is gone. What the storage has taken is written all the same."""
+        self._is_closed = True
 
     @property
     def stalled(self) -> Mapping[int, WorldError]:
@@ -52,6 +57,8 @@ class ReplicaWrites:
         return self._stalled
 
     def submit(self, persist: Persist) -> None:
+        if self._is_closed:
+            return
         shard = persist.write.shard
         self._submitted[shard] = self._submitted.get(shard, 0) + 1
         waiting = self._waiting.get(shard)
@@ -75,6 +82,8 @@ class ReplicaWrites:
             self._refused(shard, writes, error)
 
     def _written(self, shard: int, writes: list[Persist], error: Exception | None) -> None:
+        if self._is_closed:
+            return
         if error is not None:
             self._refused(shard, writes, error)
             return

@@ -87,6 +87,9 @@ class ExecutionHost:
     def resource_created(self, resource: int, name: str) -> None:
         self.journal.note(e.CreateResource(self._worker.now_ns(), resource, name))
 
+    def resource_described(self, resource: int, name: str, params: tuple[str, ...]) -> None:
+        self.journal.note(e.DescribeResource(self._worker.now_ns(), resource, name, params))
+
     def resource_dropped(self, resource: int) -> None:
         self.indexed = {key: number for key, number in self.indexed.items() if number != resource}
         self.journal.note(e.DropResource(self._worker.now_ns(), resource))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ import trio
 from golemp2p.core.worker_state import WorkerState
 from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components, check_environment
+from golemp2p.drivers.execution import end_ephemeral_execution
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.promises import OtherPromises
+from golemp2p.drivers.resuming import Resuming
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import Shards, moved
-from golemp2p.drivers.summary import WORKER, head_of, worker_of
+from golemp2p.drivers.summary import head_of
 from golemp2p.drivers.waiters import Waiter
 from golemp2p.drivers.worker import Worker
 from golemp2p.errors import (
@@ -98,10 +100,8 @@ class Workers:
         self._memory_bytes = 0
         self._coming_back: set[WorkerId] = set()
         self._stopping = False
-        self._resuming = trio.CapacityLimiter(settings.resume_concurrency)
-        self._to_resume: deque[int] = deque()
-        self._is_resuming = False
-        shards.add_tenant(self._shard_started, self._shard_stopped)
+        self._resuming = Resuming(storage, settings.resume_concurrency, self._load_patiently, spawn)
+        shards.add_tenant(self._resuming.shard_started, self._shard_stopped)
 
     # -- finding --------------------------------------------------------------------------------------------------------
 
@@ -145,8 +145,7 @@ class Workers:
             found = Worker(self, worker, state, self._writer(worker, state, head), entries)
             self._loaded[worker] = found
             self.loads_total += 1
-            if found.create.ephemeral and state.running is not None:
-                found.refuse(state.running.key, WorkerInterrupted("the node stopped while the ephemeral worker ran"))
+            end_ephemeral_execution(found)
             found.wake()
             return found
 
@@ -389,38 +388,6 @@ class Workers:
             self._sweep()
 
     # -- starting and stopping ------------------------------------------------------------------------------------------
-
-    def _shard_started(self, shard: int) -> None:
-        self._to_resume.append(shard)
-        if not self._is_resuming and not self._stopping:
-            self._is_resuming = True
-            self.spawn(self._resume_open_work)
-
-    async def _resume_open_work(self) -> None:
-        """Workers that were in the middle of something go on, a few at a time."""
-        try:
-            while self._to_resume:
-                await self._resume_shard(self._to_resume.popleft())
-        finally:
-            self._is_resuming = False
-
-    async def _resume_shard(self, shard: int) -> None:
-        try:
-            heads = await self.storage.heads_with_open_work(shard)
-        except Golemp2pError as error:
-            logger.error("shard_not_resumed", extra={"shard": shard, "code": error.code, "error": str(error)})  # noqa: TRY400
-            return
-        for head in heads:
-            if head.kind == WORKER:
-                token = object()
-                await self._resuming.acquire_on_behalf_of(token)
-                self.spawn(self._resume, head, token)
-
-    async def _resume(self, head: LogHead, token: object) -> None:
-        try:
-            await self._load_patiently(worker_of(head))
-        finally:
-            self._resuming.release_on_behalf_of(token)
 
     def _shard_stopped(self, shard: int) -> None:
         """Another node runs its workers from now on."""

@@ -37,7 +37,8 @@ class Mesh(Protocol):
     * A shard has at most one primary that serves it. ``is_ready``: it is this node, and all that was committed before is in storage
       here. It may end at any moment between two awaits; what is appended then fails with ``Moved``.
     * ``ask`` finds the primary, wherever it goes meanwhile, and gives its answer once per ``key``; a payload may be executed by a node
-      that dies, and be executed again by the next: what it does must depend on ``key``. Raises ``DeadlineExceeded`` or ``Overloaded``.
+      that dies, and be executed again by the next: what it does must depend on ``key``. Raises ``DeadlineExceeded``, ``Overloaded``,
+      and ``DataDamaged`` for a shard that nobody can lead any more.
     * ``request`` and ``fetch`` go to one node. They raise ``Unreachable``, ``DeadlineExceeded``, or the error that the other raised
       (``RequestFailed`` when it is of a kind that this node does not know).
     """

@@ -54,7 +54,8 @@ class StoredReplica(NamedTuple):
     """What storage holds of one replica, except for the segments up to its base; ``core.replica_durable`` says what it means.
 
     * ``heads``: as of ``base``. ``entries``: all after it, in order. One that cannot be read stands there as an entry that does not
-      follow from the one before it; whoever checks the chain cuts it there.
+      follow from the one before it; whoever checks the chain cuts it there. But in a group of one, which nobody can give it again, an
+      entry whose segment is damaged after its signature stands as it was: who reads the log finds the damage.
     * ``staged``: per log for which segments are fetched, the first and the last of them (one, when there is one), without their bytes.
     """
 

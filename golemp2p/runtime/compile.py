@@ -5,11 +5,13 @@ a child process of low priority: compiling takes seconds of all cores and hundre
 a hostile input takes only the child along.
 
     exit status 0    done            2    not a component we can run; standard error says why, for people
-                3    the input file is damaged                            anything else    the compiler broke
+                3    the input file is damaged                            4    the disk is full
+                5    the disk refuses otherwise                           anything else    the compiler broke
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -19,13 +21,13 @@ from pathlib import Path
 import wasmtime
 from wasmtime import component as wc
 
-from golemp2p.errors import DataDamaged, InvalidComponent
+from golemp2p.errors import DataDamaged, InvalidComponent, StorageFailed, StorageFull
 from golemp2p.runtime.additions import append
 from golemp2p.runtime.engine import Engines, new_engines
 from golemp2p.runtime.reflect import reflect
 from golemp2p.runtime.wasm import check_preamble, initial_memory_bytes
 
-EXIT_INVALID, EXIT_DAMAGED = 2, 3
+EXIT_INVALID, EXIT_DAMAGED, EXIT_FULL, EXIT_REFUSED = 2, 3, 4, 5
 NICE = 10
 
 
@@ -69,7 +71,8 @@ def compile_for_first(data: bytes, engines: Engines) -> tuple[bytes, bool]:
 
 
 def write_compiled(source: Path, target: Path, sha256: bytes, engines: Engines) -> None:
-    """Compile ``source`` to ``target``. After a crash either file may be there alone: whoever loads checks both."""
+    """Compile ``source`` to ``target``. After a crash either file may be there alone: whoever loads checks both. Raises
+    ``InvalidComponent``, ``DataDamaged``, ``StorageFailed``."""
     data = source.read_bytes()
     if hashlib.sha256(data).digest() != sha256:
         raise DataDamaged(source.name, "the component's bytes do not match its hash")
@@ -89,18 +92,27 @@ def description_path(target: Path) -> Path:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Whole or not at all, readable by this user alone."""
+    """Whole or not at all, readable by this user alone. Raises ``StorageFailed``."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise refused_by_disk(path, error) from error
+
+
+def refused_by_disk(path: Path, error: OSError) -> StorageFailed:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull("no room on the disk for the compiled component")
+    return StorageFailed(f"{path}: compiled code cannot be written: {error.strerror}")
 
 
 def main(arguments: list[str]) -> int:
@@ -114,6 +126,9 @@ def main(arguments: list[str]) -> int:
     except DataDamaged as error:
         sys.stderr.write(error.reason)
         return EXIT_DAMAGED
+    except StorageFailed as error:
+        sys.stderr.write(str(error))
+        return EXIT_FULL if isinstance(error, StorageFull) else EXIT_REFUSED
     return 0
 
 

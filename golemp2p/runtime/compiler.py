@@ -21,9 +21,17 @@ import trio
 import wasmtime
 from wasmtime import component as wc
 
-from golemp2p.errors import DataDamaged, InvalidComponent, WorldError
+from golemp2p.errors import DataDamaged, InvalidComponent, StorageFailed, StorageFull, WorldError
 from golemp2p.ports import CompilationState
-from golemp2p.runtime.compile import EXIT_DAMAGED, EXIT_INVALID, description_path, write_compiled
+from golemp2p.runtime.compile import (
+    EXIT_DAMAGED,
+    EXIT_FULL,
+    EXIT_INVALID,
+    EXIT_REFUSED,
+    description_path,
+    refused_by_disk,
+    write_compiled,
+)
 from golemp2p.runtime.engine import WASMTIME_VERSION, Engines, code_fingerprint
 from golemp2p.runtime.wasm import check_preamble
 
@@ -122,7 +130,10 @@ class Compiler:
             return None  # wasmtime refuses code made for another processor, too
 
     async def _compile(self, source: Path, target: Path, sha256: bytes) -> None:
-        self._cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise refused_by_disk(self._cache_dir, error) from error
         if self._in_process:
             await trio.to_thread.run_sync(write_compiled, source, target, sha256, self._engines)
             return
@@ -135,6 +146,10 @@ class Compiler:
             raise InvalidComponent(text)
         if done.returncode == EXIT_DAMAGED:
             raise DataDamaged(source.name, text)
+        if done.returncode == EXIT_FULL:
+            raise StorageFull(text)
+        if done.returncode == EXIT_REFUSED:
+            raise StorageFailed(text)
         if done.returncode == -9:
             raise WorldError("the compiler was killed, probably for lack of memory", retry_after_s=60.0)
         raise InvalidComponent(f"the compiler broke on this component (exit status {done.returncode}): {text}")

@@ -5,7 +5,7 @@ Each function takes a connection that it may keep for as long as it reads, in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,20 @@ import apsw
 from golemp2p.errors import DataDamaged, Golemp2pError
 from golemp2p.model.ids import Key
 from golemp2p.model.replica_write import ReplicaRecord
-from golemp2p.model.replication import BLANK_BASE, HASH_BYTES, NO_HASH, Base, Content, Deletion, Entry, Head, LogSegment, NoOp
+from golemp2p.model.replication import (
+    BLANK_BASE,
+    HASH_BYTES,
+    NO_HASH,
+    Base,
+    Branch,
+    Configuration,
+    Content,
+    Deletion,
+    Entry,
+    Head,
+    LogSegment,
+    NoOp,
+)
 from golemp2p.ports import StoredReplica
 from golemp2p.storage.database import DELETION, SEGMENT, fetch
 from golemp2p.storage.readers import integers
@@ -46,7 +59,10 @@ IS_HERE = """SELECT EXISTS(SELECT 1 FROM heads WHERE key = ?1 AND shard = ?2)
 
 
 def read_replicas(connection: apsw.Connection) -> dict[int, StoredReplica]:
-    """All, each table in one pass. Raises ``DataDamaged`` for a record, a base or a head of one that cannot be read."""
+    """All, each table in one pass. Raises ``DataDamaged`` for a record, a base or a head of one that cannot be read.
+
+    A segment that is damaged after its signature costs its entry, and all after it, where other members can give them again. A group of
+    one would lose what nobody else has: there the entry stands, and who reads that log finds the damage."""
     with _one_moment(connection):
         records = dict(map(_record_of, connection.execute(REPLICAS)))
         bases = dict(map(_base_of, connection.execute(BASES)))
@@ -56,8 +72,12 @@ def read_replicas(connection: apsw.Connection) -> dict[int, StoredReplica]:
                 raise DataDamaged(f"shard:{shard}", "a head of its base has wrong types")
             _of(heads, shard)[_key(log)] = Head(tail, head_hash)
         entries: dict[int, list[Entry]] = {shard: [] for shard in records}
+        unsound: set[tuple[int, int]] = set()
         for row in connection.execute(ENTRIES):
-            _of(entries, row[0]).append(_entry_of(row))
+            entry, is_sound = _entry_of(row)
+            _of(entries, row[0]).append(entry)
+            if not is_sound:
+                unsound.add((row[0], entry.position))
         staged: dict[int, dict[Key, list[LogSegment]]] = {shard: {} for shard in records}
         for shard, *row in connection.execute(STAGED):
             segment = _start_of(row)
@@ -65,6 +85,9 @@ def read_replicas(connection: apsw.Connection) -> dict[int, StoredReplica]:
         damaged: dict[int, list[Key]] = {shard: [] for shard in records}
         for shard, log in connection.execute(DAMAGED):
             _of(damaged, shard).append(_key(log))
+    for shard in {shard for shard, _ in unsound}:
+        if has_others(bases.get(shard, BLANK_BASE), entries[shard]):
+            entries[shard] = [_lost(e.position) if (shard, e.position) in unsound else e for e in entries[shard]]
     return {
         shard: StoredReplica(
             record,
@@ -173,13 +196,15 @@ def _base_of(row: tuple[Any, ...]) -> tuple[int, Base]:
     return shard, base
 
 
-def _entry_of(row: tuple[Any, ...]) -> Entry:
-    """Its previous hash is still to be filled in."""
+def _entry_of(row: tuple[Any, ...]) -> tuple[Entry, bool]:
+    """Its previous hash is still to be filled in. And whether it is sound: a segment's bytes after its signature, which the shard's
+    hashes do not cover, may be damaged though the entry stands."""
     _, position, term, kind, log, author, content, signature, entry_hash, data = row
+    is_sound = True
     try:
         read: Content
         if kind == SEGMENT:
-            read = read_segment(data, content)
+            read, is_sound = _segment_of(data, content)
             author = author or read.author
         elif kind == DELETION:
             read = Deletion(_key(log))
@@ -188,8 +213,35 @@ def _entry_of(row: tuple[Any, ...]) -> Entry:
         if not (integers(position, term) and {type(author), type(signature), type(entry_hash)} == {bytes}):
             raise DataDamaged("entry", "its row has wrong types")
     except (DataDamaged, TypeError):
-        return Entry(position, 0, NO_HASH, b"", NoOp(), b"", NO_HASH)
-    return Entry(position, term, NO_HASH, author, read, signature, entry_hash)
+        return _lost(position), False
+    return Entry(position, term, NO_HASH, author, read, signature, entry_hash), is_sound
+
+
+def _segment_of(data: bytes, description: bytes) -> tuple[LogSegment, bool]:
+    try:
+        return read_segment(data, description), True
+    except DataDamaged:
+        s = open_start(data)
+        return LogSegment(s.log, s.term, s.first, s.count, s.previous_hash, s.author, s.hash, data, description), False
+
+
+def _lost(position: int) -> Entry:
+    """An entry that follows from none."""
+    return Entry(position, 0, NO_HASH, b"", NoOp(), b"", NO_HASH)
+
+
+def has_others(base: Base, entries: Iterable[Entry]) -> bool:
+    """Whether the newest configuration that can be read has more than one member."""
+    configuration = base.configuration
+    for entry in entries:
+        configuration = configuration_after(entry.content, configuration)
+    return len(configuration.members) > 1
+
+
+def configuration_after(content: Content, before: Configuration) -> Configuration:
+    if isinstance(content, Configuration):
+        return content
+    return Configuration((content.survivor,)) if isinstance(content, Branch) else before
 
 
 def _start_of(row: list[Any]) -> LogSegment:

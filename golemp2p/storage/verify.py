@@ -5,7 +5,7 @@
         logs         every segment's hash, link, signature, columns, author, and entries; where the base and the head say they end;
                      heads whose key is not their identity's, segments without a head, bytes without a segment
         fetched      what waits for a base: every segment by itself
-    blobs/           every file against its name; every blob that an entry names is there
+    blobs/           every file against its name; every blob that an entry names is there, unless other nodes have it
 
 All reads of the database are one read transaction: one moment of a live node. It holds the write-ahead log from being
 reset meanwhile. Of one log, or one shard, only the first damage is reported, since nothing after it is proved.
@@ -29,7 +29,7 @@ from golemp2p.storage import readers
 from golemp2p.storage.blobs import BlobFolder
 from golemp2p.storage.database import DATABASE, FORMAT_VERSION, fetch, open_reader, translated
 from golemp2p.storage.replica_reading import read_milestones, read_replicas
-from golemp2p.storage.verify_log import Log
+from golemp2p.storage.verify_log import Log, Mention
 from golemp2p.storage.verify_shard import Shard
 from golemp2p.wire.certificate import Genesis, load_genesis
 from golemp2p.wire.segment import open_segment, verify_segment
@@ -76,6 +76,7 @@ class StorageReport:
     elections: int = 0
     blobs: int = 0
     blob_bytes: int = 0
+    blobs_elsewhere: int = 0  # named by logs that other nodes keep as well, and not here
     damages_count: int = 0
     damages: list[Damage] = field(default_factory=list)
 
@@ -99,7 +100,7 @@ def verify_storage(path: Path) -> StorageReport:
         raise UsageError(f"{path} is no data directory: it has no {DATABASE}")
     report = StorageReport()
     blobs = BlobFolder(path / "blobs")
-    named: dict[bytes, str] = {}
+    named: dict[bytes, Mention] = {}
     try:
         connection = open_reader(path / DATABASE)
     except DataDamaged as error:
@@ -113,7 +114,7 @@ def verify_storage(path: Path) -> StorageReport:
     return report
 
 
-def _check_blobs(blobs: BlobFolder, named: dict[bytes, str], report: StorageReport) -> None:
+def _check_blobs(blobs: BlobFolder, named: dict[bytes, Mention], report: StorageReport) -> None:
     seen: set[bytes] = set()
     for path in blobs.files():
         digest = bytes.fromhex(path.name)
@@ -122,11 +123,15 @@ def _check_blobs(blobs: BlobFolder, named: dict[bytes, str], report: StorageRepo
         try:
             report.blob_bytes += len(blobs.get(digest))
         except DataDamaged as error:
-            user = f"; named by {named[digest]}" if digest in named else ""
+            user = f"; named by {named[digest].place}" if digest in named else ""
             report.add("blob", path.name, None, error.reason + user)
-    for digest, user in named.items():
-        if digest not in seen:
-            report.add("blob", digest.hex(), None, f"missing; named by {user}")
+    for digest, mention in named.items():
+        if digest in seen:
+            continue
+        if mention.is_shared:
+            report.blobs_elsewhere += 1
+        else:
+            report.add("blob", digest.hex(), None, f"missing; named by {mention.place}")
 
 
 class _Database:
@@ -137,7 +142,7 @@ class _Database:
         connection: apsw.Connection,
         path: Path,
         report: StorageReport,
-        named: dict[bytes, str],
+        named: dict[bytes, Mention],
     ) -> None:
         self._connection = connection
         self._path = path

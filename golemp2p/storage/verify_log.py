@@ -4,6 +4,7 @@ elected, where it ended at the base, and where it ends now."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from golemp2p.errors import DataDamaged
 from golemp2p.model.entries import BlobRef, Entry
@@ -15,11 +16,18 @@ from golemp2p.wire.entry import decode_payload
 from golemp2p.wire.segment import NO_HASH, verify_chain
 
 
+class Mention(NamedTuple):
+    """Where a blob is named. ``is_shared``: in a shard that has other members, who may hold it while this node does not."""
+
+    place: str
+    is_shared: bool
+
+
 class Log:
     """The chain of one life of a log. ``name``: for people; ``named``: the blobs that entries name, and where; filled here.
     Methods raise ``DataDamaged``."""
 
-    def __init__(self, key: Key, name: str, shard: Shard, named: dict[bytes, str]) -> None:
+    def __init__(self, key: Key, name: str, shard: Shard, named: dict[bytes, Mention]) -> None:
         self.next_index = 1
         self._key = key
         self._name = name
@@ -51,7 +59,7 @@ class Log:
         entries = decode_payload(segment.payload, segment.count, what=f"segment at index {segment.first}")
         for place, entry in enumerate(entries):
             for reference in blobs_of(entry):
-                self._named.setdefault(reference.sha256, f"{self._name} at index {segment.first + place}")
+                self._name_blob(reference.sha256, segment.first + place)
         self._authors[segment.term] = segment.author
         self._term, self._hash, self.next_index = segment.term, segment.hash, segment.next_index
         return segment.count
@@ -65,6 +73,11 @@ class Log:
     def end_at_base(self) -> None:
         """What was up to the base is all there now."""
         self.end(self._shard.heads.get(self._key, EMPTY_LOG), "the base of its shard")
+
+    def _name_blob(self, sha256: bytes, index: int) -> None:
+        known = self._named.get(sha256)
+        if known is None or (known.is_shared and not self._shard.is_shared):
+            self._named[sha256] = Mention(f"{self._name} at index {index}", self._shard.is_shared)
 
     def _author_of(self, term: int) -> bytes | None:
         return self._shard.authors.get(term) or self._authors.get(term)

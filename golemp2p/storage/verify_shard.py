@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from golemp2p.errors import DataDamaged
 from golemp2p.model.replication import BLANK, Branch, Configuration, Election, Entry, LogSegment, Member
 from golemp2p.ports import StoredReplica
+from golemp2p.storage.replica_reading import configuration_after, has_others
 from golemp2p.wire.certificate import is_vote
 from golemp2p.wire.identity import is_signed
 from golemp2p.wire.notary import entry_hash, is_branch_signed, is_entry_signed
-from golemp2p.wire.segment import open_segment
+from golemp2p.wire.segment import open_start
 
 
 class Shard:
@@ -37,6 +38,11 @@ class Shard:
     @property
     def last_position(self) -> int:
         return self.entries[-1].position if self.entries else self.base.position
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are other members than one."""
+        return has_others(self.base, self.entries)
 
     def check_milestones(self) -> int:
         """Raises ``DataDamaged``; fills ``authors``, up to what is damaged. Returns the number of elections."""
@@ -93,7 +99,7 @@ class Shard:
         """Hash and signature."""
         content, mesh_id = entry.content, self._mesh_id
         if isinstance(content, LogSegment):
-            parsed = open_segment(content.data)
+            parsed = open_start(content.data)  # the rest is its log's
             if not is_signed(parsed.header, parsed.signature, entry.author) or content.term != entry.term:
                 raise self._damaged(entry, "its segment is not signed by the primary of its term")
         elif not isinstance(content, Election | Branch) and not is_entry_signed(entry.hash, entry.signature, entry.author):
@@ -124,12 +130,6 @@ class Shard:
     def _damaged(self, entry: Entry, reason: str) -> DataDamaged:
         kind = type(entry.content).__name__
         return DataDamaged(f"shard:{self.number}", f"{kind} at position {entry.position}, term {entry.term}: {reason}")
-
-
-def configuration_after(content: object, before: Configuration) -> Configuration:
-    if isinstance(content, Configuration):
-        return content
-    return Configuration((content.survivor,)) if isinstance(content, Branch) else before
 
 
 def is_quorum(configuration: Configuration, agreeing: set[Member]) -> bool:

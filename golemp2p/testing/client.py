@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +80,7 @@ class FakeClient:
         self.promises: dict[tuple[WorkerId, int], bytes | None] = {}
         self.pending: dict[tuple[WorkerId, str], bool] = {}
         self.listeners: dict[WorkerId, list[trio.MemorySendChannel[WorkerEvent]]] = {}
+        self.export_failure: Exception | None = None
         self.calls: list[tuple[Any, ...]] = []
         self.on_call: Callable[[str], Awaitable[None]] | None = None
 
@@ -244,6 +245,19 @@ class FakeClient:
         last = chosen[-1][0] if chosen else first - 1
         info = await self.component(worker.component)
         return OplogPage(chosen, last + 1 if last < len(entries) else None, first, len(entries), info)
+
+    async def export_worker(self, worker: WorkerId, *, with_component: bool = True) -> AsyncGenerator[bytes, None]:
+        """``client.Histories``: the worker's name, then that of its component, then what ``export_failure`` says."""
+        await self.worker(worker)
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            yield worker.name.encode()
+            if self.export_failure is not None:
+                raise self.export_failure
+            if with_component:
+                yield str(worker.component).encode()
+
+        return pieces()
 
     @asynccontextmanager
     async def connect(self, worker: WorkerId) -> AsyncIterator[AsyncIterator[WorkerEvent]]:

@@ -67,6 +67,7 @@ class NodeProcess:
             **{f"GOLEMP2P_{name.upper()}": value for name, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_told_to_end = False
 
     @property
     def url(self) -> str:
@@ -82,6 +83,11 @@ class NodeProcess:
         """Also while it is frozen."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def is_lost(self) -> bool:
+        """It ended, and nobody told it to."""
+        return not self.is_running and self._process is not None and not self._is_told_to_end
+
     def start(self, **settings: str) -> None:
         """Returns when the node answers. ``settings``: of this life only."""
         self.spawn(**settings)
@@ -89,6 +95,7 @@ class NodeProcess:
 
     def spawn(self, **settings: str) -> None:
         """As ``start``, without waiting."""
+        self._is_told_to_end = False
         once = {f"GOLEMP2P_{name.upper()}": value for name, value in settings.items()}
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own command
@@ -123,6 +130,7 @@ class NodeProcess:
     def kill(self) -> None:
         """SIGKILL: no chance to say goodbye."""
         if self._process is not None and self._process.poll() is None:
+            self._is_told_to_end = True
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
@@ -139,6 +147,7 @@ class NodeProcess:
     def terminate(self, timeout_s: float = 30.0) -> int:
         """SIGTERM; returns the exit status."""
         assert self._process is not None
+        self._is_told_to_end = True
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout_s)
 

@@ -1,25 +1,27 @@
 """Who may write in a shard: the record of a mesh's birth, and election certificates (ARCHITECTURE 4: S0, S1, S7).
 
-    genesis       {mesh key, founder, operator, shards, created}        signed by the founder
+    birth         {hash of the mesh key, founder, operator, shards, created}   signed by the founder
+    genesis       a birth with the mesh key itself
     vote          (mesh id, shard, term, primary)                       signed by a voter
     certificate   {mesh id, shard, term, primary, voters, votes}        votes of a majority of the voters
 
-    mesh id = BLAKE2b-256(genesis record)      public, unlike the mesh key, which is the password of a private mesh
+    mesh id = BLAKE2b-256(birth)      public, as the birth is, unlike the mesh key, which is the password of a private mesh
     operator                                   whose key may remove nodes and order forced recoveries; no node needs it to run
 
-A certificate and a genesis record are evidence for anyone, offline: this node was primary of this shard in this term. Which
+A certificate and a birth are evidence for anyone, offline: this node was primary of this shard in this term. Which
 voters a shard has is not for the certificate to say: its first configuration is {founder} (S0), later ones are entries of
 the shard's log; so verifying takes the voters that the verifier knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 from golemp2p.errors import DataDamaged
+from golemp2p.model.replication import Election
 from golemp2p.values import cbor
 from golemp2p.wire.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Signer, is_signed
 
@@ -32,20 +34,19 @@ TERM_MAX = (1 << 63) - 1
 ENCODED_BYTES_MAX = 4096
 """Five voters with their votes take under 1 KiB."""
 
-_GENESIS_TAG = "golemp2p/genesis/2"
+_GENESIS_TAG = "golemp2p/genesis/3"
+_BIRTH_TAG = "golemp2p/birth/1"
+_KEY_HASH_PERSON = b"golemp2p/mesh-ke"
 _VOTE_TAG = "golemp2p/vote/1"
 _CERTIFICATE_TAG = "golemp2p/certificate/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Genesis:
-    """Birth of a mesh on one node. ``mesh_key``: 32 bytes; ``founder``, ``operator``: public keys, the same where the operator has no
-    key of its own; ``shards_count``: a power of two.
+class Birth:
+    """What anybody may know of how a mesh was born. ``key_hash``: 32 bytes that commit to the mesh key; ``founder``, ``operator``:
+    public keys, the same where the operator has no key of its own; ``shards_count``: a power of two."""
 
-    ``encoded`` holds ``mesh_key`` in the clear: it stays among members.
-    """
-
-    mesh_key: bytes
+    key_hash: bytes
     founder: bytes
     operator: bytes
     shards_count: int
@@ -58,7 +59,41 @@ class Genesis:
         return blake2b(self._record(), digest_size=MESH_ID_BYTES).digest()
 
     def _record(self) -> bytes:
-        return _genesis_record(self.mesh_key, self.founder, self.operator, self.shards_count, self.created_ns)
+        return _birth_record(self.key_hash, self.founder, self.operator, self.shards_count, self.created_ns)
+
+    def encoded(self) -> bytes:
+        facts = (self.key_hash, self.founder, self.operator, self.shards_count, self.created_ns)
+        return cbor.dumps((_BIRTH_TAG, *facts, self.signature))
+
+
+def load_birth(data: bytes) -> Birth:
+    """The birth in ``data``, its form and the founder's signature checked. Raises ``DataDamaged``."""
+    return Birth(*_born(data, _BIRTH_TAG, "birth of a mesh", lambda key_hash: key_hash))
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """Birth of a mesh on one node. ``mesh_key``: 32 bytes; the rest as in ``Birth``.
+
+    ``encoded`` holds ``mesh_key`` in the clear: it stays among members.
+    """
+
+    mesh_key: bytes
+    founder: bytes
+    operator: bytes
+    shards_count: int
+    created_ns: int
+    signature: bytes
+
+    @property
+    def birth(self) -> Birth:
+        """The same for everybody."""
+        facts = (self.founder, self.operator, self.shards_count, self.created_ns, self.signature)
+        return Birth(_hash_of_key(self.mesh_key), *facts)
+
+    @property
+    def mesh_id(self) -> bytes:
+        return self.birth.mesh_id
 
     def encoded(self) -> bytes:
         facts = (self.mesh_key, self.founder, self.operator, self.shards_count, self.created_ns)
@@ -72,17 +107,21 @@ def found_mesh(
     assert len(mesh_key) == MESH_KEY_BYTES, "a mesh key of 32 bytes"
     assert _is_shards_count(shards_count), "a power of two shards"
     founder = signer.public_key
-    facts = (mesh_key, founder, founder if operator is None else operator, shards_count, created_ns)
-    return Genesis(*facts, signer.sign(_genesis_record(*facts)))
+    facts = (founder, founder if operator is None else operator, shards_count, created_ns)
+    return Genesis(mesh_key, *facts, signer.sign(_birth_record(_hash_of_key(mesh_key), *facts)))
 
 
 def load_genesis(data: bytes) -> Genesis:
     """The genesis record in ``data``, its form and the founder's signature checked. Raises ``DataDamaged``."""
-    what = "mesh genesis"
-    tag, mesh_key, founder, operator, shards_count, created_ns, signature = _fields(data, 7, what)
+    return Genesis(*_born(data, _GENESIS_TAG, "mesh genesis", _hash_of_key))
+
+
+def _born(data: bytes, tag: str, what: str, hash_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes, bytes, int, int, bytes]:
+    """The fields of a birth or a genesis record, whose first leads to the hash of the mesh key."""
+    found, key, founder, operator, shards_count, created_ns, signature = _fields(data, 7, what)
     if (
-        tag != _GENESIS_TAG
-        or not _is_bytes(mesh_key, MESH_KEY_BYTES)
+        found != tag
+        or not _is_bytes(key, MESH_KEY_BYTES)
         or not _is_bytes(founder, PUBLIC_KEY_BYTES)
         or not _is_bytes(operator, PUBLIC_KEY_BYTES)
         or shards_count.__class__ is not int
@@ -91,9 +130,9 @@ def load_genesis(data: bytes) -> Genesis:
         or not _is_bytes(signature, SIGNATURE_BYTES)
     ):
         raise DataDamaged(what, "malformed")
-    if not is_signed(_genesis_record(mesh_key, founder, operator, shards_count, created_ns), signature, founder):
+    if not is_signed(_birth_record(hash_of(key), founder, operator, shards_count, created_ns), signature, founder):
         raise DataDamaged(what, "the signature is not the founder's")
-    return Genesis(mesh_key, founder, operator, shards_count, created_ns, signature)
+    return key, founder, operator, shards_count, created_ns, signature
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -157,6 +196,22 @@ def birth_certificate(signer: Signer, genesis: Genesis, *, shard: int, store_id:
     )
 
 
+def election_certificate(election: Election, *, mesh_id: bytes, shard: int, term: int) -> Certificate:
+    """What an election's entry proves to whoever does not have the log. Of a joint election, the group of voters that has the primary
+    among it; either majority elected it."""
+    configuration = election.configuration
+    groups = [group for group in (configuration.voters, configuration.incoming) if election.primary in group]
+    voters = groups[-1] if groups else configuration.voters
+    return make_certificate(
+        mesh_id=mesh_id,
+        shard=shard,
+        term=term,
+        primary=election.primary.public_key,
+        voters=[Voter(voter.public_key, voter.store_id) for voter in voters],
+        votes=[(voter.public_key, signature) for voter, signature in election.votes if voter in voters],
+    )
+
+
 def load_certificate(data: bytes) -> Certificate:
     """The certificate in ``data``, its form checked but no vote. Raises ``DataDamaged``."""
     what = "election certificate"
@@ -217,8 +272,13 @@ def _check_votes(certificate: Certificate, members: set[bytes], name: str) -> No
         raise DataDamaged(name, f"{len(cast)} of {len(members)} votes are no majority")
 
 
-def _genesis_record(mesh_key: bytes, founder: bytes, operator: bytes, shards_count: int, created_ns: int) -> bytes:
-    return cbor.dumps((_GENESIS_TAG, mesh_key, founder, operator, shards_count, created_ns))
+def _hash_of_key(mesh_key: bytes) -> bytes:
+    """The key is random, so nobody finds it from this."""
+    return blake2b(mesh_key, digest_size=MESH_KEY_BYTES, person=_KEY_HASH_PERSON).digest()
+
+
+def _birth_record(key_hash: bytes, founder: bytes, operator: bytes, shards_count: int, created_ns: int) -> bytes:
+    return cbor.dumps((_BIRTH_TAG, key_hash, founder, operator, shards_count, created_ns))
 
 
 def _vote(mesh_id: bytes, shard: int, term: int, primary: bytes) -> bytes:

@@ -25,35 +25,32 @@ _ENTRY_TAG = "golemp2p/shard-entry-signature/1"
 _BRANCH_TAG = "golemp2p/branch/1"
 
 
-class ShardNotary:
-    """Signs for the node of ``signer`` in one shard. ``operator``: public key that may order a forced recovery; ``None`` in a mesh
-    without an operator, where nobody may."""
+class ShardVerifier:
+    """Checks what was signed in one shard, and signs nothing. ``operator``: public key that may order a forced recovery; ``None`` in a
+    mesh without an operator, where nobody may. ``shards_count``: of the mesh; with it, a log that belongs to another shard is refused
+    here, whoever signed it."""
 
-    __slots__ = ("_mesh_id", "_operator", "_shard", "_signer")
+    __slots__ = ("_mesh_id", "_operator", "_shard", "_shards_count")
 
-    def __init__(self, signer: Signer, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
-        self._signer = signer
+    def __init__(self, *, mesh_id: bytes, shard: int, operator: bytes | None = None, shards_count: int | None = None) -> None:
         self._mesh_id = mesh_id
         self._shard = shard
         self._operator = operator
+        self._shards_count = shards_count
 
     def entry_hash(self, position: int, term: int, previous_hash: bytes, author: bytes, content: Content) -> bytes:
         facts = (position, term, previous_hash, author, content)
         return entry_hash(*facts, mesh_id=self._mesh_id, shard=self._shard)
 
-    def sign_entry(self, entry_hash: bytes) -> bytes:
-        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
-
     def is_entry_signed(self, entry_hash: bytes, signature: bytes, author: bytes) -> bool:
         return is_entry_signed(entry_hash, signature, author)
-
-    def cast_vote(self, term: int, primary: bytes) -> bytes:
-        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
     def is_vote(self, term: int, primary: bytes, voter: bytes, signature: bytes) -> bool:
         return is_vote(signature, voter, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)
 
     def is_segment_signed(self, segment: LogSegment) -> bool:
+        if self._shards_count is not None and segment.log.shard(self._shards_count) != self._shard:
+            return False
         try:
             parsed = open_segment(segment.data)
         except DataDamaged:
@@ -65,6 +62,30 @@ class ShardNotary:
     def is_branch_signed(self, branch: Branch) -> bool:
         is_operator = self._operator is not None and branch.operator == self._operator
         return is_operator and is_branch_signed(branch, mesh_id=self._mesh_id, shard=self._shard)
+
+
+class ShardNotary(ShardVerifier):
+    """Signs as well, for the node of ``signer``."""
+
+    __slots__ = ("_signer",)
+
+    def __init__(
+        self,
+        signer: Signer,
+        *,
+        mesh_id: bytes,
+        shard: int,
+        operator: bytes | None = None,
+        shards_count: int | None = None,
+    ) -> None:
+        super().__init__(mesh_id=mesh_id, shard=shard, operator=operator, shards_count=shards_count)
+        self._signer = signer
+
+    def sign_entry(self, entry_hash: bytes) -> bytes:
+        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
+
+    def cast_vote(self, term: int, primary: bytes) -> bytes:
+        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
 
 # The questions that anyone can answer, without a key.

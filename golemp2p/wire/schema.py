@@ -218,7 +218,11 @@ def encode(shape: Shape, value: Any, *, bytes_max: int) -> bytes:
 
 def decode(shape: Shape, data: bytes, *, what: str, bytes_max: int, depth_max: int = DEPTH_MAX) -> Any:
     """The value in ``data``. Raises ``DataDamaged`` naming ``what``."""
-    plain = cbor.loads(data, what=what, bytes_max=bytes_max, depth_max=depth_max)
+    return read(shape, cbor.loads(data, what=what, bytes_max=bytes_max, depth_max=depth_max), what=what)
+
+
+def read(shape: Shape, plain: Any, *, what: str) -> Any:
+    """The value of ``shape`` that CBOR ``plain`` stands for. Raises ``DataDamaged`` naming ``what``."""
     try:
         return shape.read(plain)
     except _Misfit as error:

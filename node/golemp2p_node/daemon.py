@@ -171,7 +171,13 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
         try:
             urls = await nursery.start(
                 partial(
-                    serve, client, gateway_settings(settings), admin=service.admin, primary=client.primary, shutdown=edge_stop
+                    serve,
+                    client,
+                    gateway_settings(settings),
+                    admin=service.admin,
+                    primary=client.primary,
+                    histories=service.histories,
+                    shutdown=edge_stop,
                 )
             )
         except OSError as error:
@@ -194,6 +200,7 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
         logger.info("node_draining", extra={"timeout_s": settings.drain_timeout_s})
         edge_stop.set()
         await service.local.drain(settings.drain_timeout_s)
+        service.client.close_streams()
 
 
 async def stop_when_over(service: Service, stop: trio.Event) -> None:

@@ -10,6 +10,7 @@ import pytest
 from conftest import Components, wasm
 from kill_under_load import run as run_kill_under_load
 
+from golemp2p.model.ids import Key
 from golemp2p.testing.node_process import Refused
 
 
@@ -178,20 +179,10 @@ def _flip_a_byte(database: Path, identity: str) -> None:
     """In the payload of the newest segment of one worker."""
     import apsw
 
-    from golemp2p.model.ids import Key
-
     connection = apsw.Connection(str(database))
-    key = Key.of("worker", identity).digest
-    table, columns = next(
-        (name, [column[1] for column in connection.execute(f"PRAGMA table_info({name})")])
-        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        if "segment" in name
-    )
-    log = "log" if "log" in columns else "key"
-    ((rowid, data),) = connection.execute(
-        f"SELECT rowid, data FROM {table} WHERE {log} = ? ORDER BY first DESC LIMIT 1", (key,)
-    ).fetchall()
+    newest = "SELECT id, data FROM payloads JOIN segments USING (id) WHERE log = ? ORDER BY first DESC LIMIT 1"
+    ((row, data),) = connection.execute(newest, (Key.of("worker", identity).digest,)).fetchall()
     damaged = bytearray(data)
     damaged[-1] ^= 1
-    connection.execute(f"UPDATE {table} SET data = ? WHERE rowid = ?", (bytes(damaged), rowid))
+    connection.execute("UPDATE payloads SET data = ? WHERE id = ?", (bytes(damaged), row))
     connection.close()

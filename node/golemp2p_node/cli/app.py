@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from golemp2p_node.cli import completion, component, mesh, node, sim, storage, worker
+from golemp2p_node.cli import completion, component, export, mesh, node, sim, storage, verify, worker
 from golemp2p_node.cli.framework import EXIT_INTERRUPTED, EXIT_USAGE, Failure, Group, wants_json_raw
 from golemp2p_node.cli.output import safe
 
@@ -33,13 +33,16 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
         $ golemp2p --format json worker list counter       the same for programs
     """,
     epilog="""\b
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 node not reachable, 4 not found.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 node not reachable, 4 not found, 5 not all shown.
 GOLEMP2P_URL picks the node (default http://127.0.0.1:9881); in a mesh any of them will do.""",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version.")
 def cli() -> None:
     """Durable WebAssembly workers on a mesh of equals."""
 
+
+worker.group.add_command(export.export)
+worker.group.add_command(verify.verify)  # here, so that all other commands about workers stay light
 
 for group in (node.group, component.group, worker.group, mesh.group, storage.group, sim.group, completion.command):
     cli.add_command(group)

@@ -181,8 +181,7 @@ class Machines:
     async def crash(self, number: int) -> None:
         """The power of one machine is cut."""
         self._machines[number].lose_power()
-        self._scopes[number].cancel()
-        await self._ended[number].wait()
+        await self.stop(number)
 
     async def stop(self, number: int) -> None:
         """The process of one machine ends; its disk goes on with what it was given."""

@@ -6,10 +6,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from golemp2p.drivers.mesh_state import GENESIS
 from golemp2p.errors import StorageFull
 from golemp2p.model import entries as e
+from golemp2p.model.dht import ShardHint
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.guests import STRING, U64
+from golemp2p.wire.certificate import load_genesis
+from golemp2p.wire.messages_dht import is_hint_genuine
 
 
 async def add(guest, n):
@@ -188,3 +192,27 @@ async def test_figures_of_single_shards_and_peers(machines, autojump_clock):
     assert {value for (name, _), value in figures.items() if name == "shard_voters"} == {3}
     assert [value for (name, _), value in figures.items() if name == "peer_connected"] == [1, 1]
     assert all(value > 0 for (name, _), value in figures.items() if name == "peer_bytes_sent_total")
+
+
+async def test_what_becomes_durable_after_a_node_ended_concerns_nobody(mesh, autojump_clock):
+    """It would go on to tell others, which needs a network that is not there any more."""
+    worker, disk = led_by(mesh, 0), mesh[1].storage
+    disk.faults.hold()
+    assert await invoke(mesh.clients[0], mesh.component, worker, "add", 1) == 1
+    await mesh.stop(1)
+    disk.faults.release()
+    await trio.sleep(1)
+    assert await invoke(mesh.clients[2], mesh.component, worker, "add", 1) == 2
+    await mesh.start(1)
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 3
+
+
+async def test_whoever_leads_a_shard_can_prove_it_to_strangers(machines, autojump_clock):
+    mesh = machines(3)
+    await mesh.start_all()
+    genesis = load_genesis(await mesh[0].storage.get_meta(GENESIS))
+    for service in mesh.services.values():
+        for shard in service.peers.ready_shards():
+            term = service.peers.peer.shards[shard].term
+            hint = ShardHint(shard, term, service.peers.own, service.peers.peer._certify(shard))
+            assert is_hint_genuine(hint, genesis)

@@ -63,6 +63,8 @@ async def test_any_other_node_has_it_done_there(autojump_clock):
         assert world.nodes[1].calls == [(worker, "add", params, "k")]
         assert world.nodes[0].calls == []
         assert len(world.town.members[0].asked) == 1
+        assert world.clients[0].statistics()["requests_forwarded_total"] == 1
+        assert world.clients[1].statistics()["requests_served_for_others_total"] == 1
 
 
 async def test_what_the_caller_does_not_name_is_named_where_it_asks(autojump_clock):

@@ -59,7 +59,9 @@ async def open_gateway(
     shutdown = trio.Event()
     admin = FakeMeshAdmin()
     addresses = await nursery.start(
-        lambda task_status: serve(fake, settings, admin=admin, primary=primary, shutdown=shutdown, task_status=task_status)
+        lambda task_status: serve(
+            fake, settings, admin=admin, primary=primary, histories=fake, shutdown=shutdown, task_status=task_status
+        )
     )
     url = httpx.URL(addresses[0])
     async with httpx.AsyncClient(base_url=url, timeout=5) as http:

@@ -145,6 +145,7 @@ async def test_a_client_that_leaves_is_not_waited_for(often: None, gateway: Gate
             await slow.started.wait()
     with trio.fail_after(5):
         await slow.cancelled.wait()
+    assert 'status="499"' in (await gateway.http.get("/metrics")).text
 
 
 async def test_a_client_that_waits_is_answered_however_long_it_takes(often: None, gateway: Gateway) -> None:

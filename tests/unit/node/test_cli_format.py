@@ -36,9 +36,10 @@ def test_the_commands_there_are() -> None:
             "node run", "node config", "component add", "component update", "component list", "component get",
             "component download", "worker new", "worker invoke", "worker get", "worker list", "worker connect",
             "worker oplog", "worker delete", "worker interrupt", "worker resume", "worker simulate-crash", "worker cancel",
-            "worker complete-promise", "mesh invite", "mesh status", "mesh peers", "mesh shards", "mesh ring",
+            "worker complete-promise", "worker export", "worker verify",
+            "mesh invite", "mesh status", "mesh peers", "mesh shards", "mesh ring",
             "mesh leave", "mesh forget", "mesh recover",
-            "storage verify", "storage backup", "sim run", "sim list", "sim replay", "sim shrink",
+            "storage verify", "storage inspect", "storage backup", "sim run", "sim list", "sim replay", "sim shrink",
             "sim report", "completion",
         ]
     )  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import trio.testing
 import wasmtime
 from runtime_wat import HABITS, child_guests, inline_guests, load
 
-from golemp2p.errors import DataDamaged, Draining, InvalidComponent
+from golemp2p.errors import DataDamaged, Draining, InvalidComponent, StorageFailed, StorageFull
 from golemp2p.runtime.compile import description_path
 from golemp2p.runtime.engine import WASMTIME_VERSION, code_fingerprint
 from golemp2p.runtime.guests import WasmtimeGuests
@@ -164,6 +166,30 @@ async def test_bytes_that_do_not_match_their_hash(tmp_path: Path, child: bool) -
             await guests.load(bytes(32), path)
         with pytest.raises(DataDamaged):
             await guests.load(bytes(32), tmp_path / "absent.wasm")
+
+
+@pytest.mark.parametrize("child", [False, True])
+async def test_a_disk_that_refuses_the_code_says_nothing_of_the_component(tmp_path: Path, child: bool) -> None:
+    async with (child_guests if child else inline_guests)(tmp_path) as guests:
+        digest = hashlib.sha256(bytes(wasmtime.wat2wasm(SMALL))).hexdigest()
+        in_the_way = tmp_path / "cache" / f"{digest}-{WASMTIME_VERSION}-{code_fingerprint()}.cwasm"
+        in_the_way.mkdir(parents=True)
+        with pytest.raises(StorageFailed, match="cannot be written"):
+            await load(guests, tmp_path, SMALL)
+        in_the_way.rmdir()
+        assert await call_f(guests, tmp_path) == 5
+
+
+async def test_a_full_disk_while_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with inline_guests(tmp_path) as guests:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            with pytest.raises(StorageFull):
+                await load(guests, tmp_path, SMALL)
+        assert await call_f(guests, tmp_path) == 5
 
 
 async def test_nothing_after_closing(tmp_path: Path) -> None:

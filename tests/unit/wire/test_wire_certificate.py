@@ -14,6 +14,7 @@ from golemp2p.wire.certificate import (
     birth_certificate,
     cast_vote,
     found_mesh,
+    load_birth,
     load_certificate,
     load_genesis,
     make_certificate,
@@ -57,12 +58,12 @@ def test_a_key_hides_its_secret_and_knows_its_node() -> None:
 
 
 def test_golden_genesis() -> None:
-    assert GENESIS.encoded()[:20].hex() == "8772676f6c656d7032702f67656e657369732f32"
+    assert GENESIS.encoded()[:20].hex() == "8772676f6c656d7032702f67656e657369732f33"
     assert GENESIS.mesh_id.hex() == GOLDEN_MESH_ID
     assert load_genesis(GENESIS.encoded()) == GENESIS
 
 
-GOLDEN_MESH_ID = "f5a5d2cdec5054434aae728e7c79d84e635c3b0b6eb5f3ee36a6e261847ffe90"
+GOLDEN_MESH_ID = "8255b90efb734e5e894cee6602ed344d802e4054747b15997e8b45ac7cf3f411"
 GOLDEN_VOTE = (
     "b208f992ad5b7a9f85f8b27e47aa47d02c301b12f211ecf78845306a3ab091b3"
     "e5688911c26839c9b922e92efc55bee01228ea9ba301fe459cc39b4189810c05"
@@ -72,6 +73,28 @@ GOLDEN_VOTE = (
 def test_golden_vote() -> None:
     _, signature = cast_vote(FOUNDER, mesh_id=b"i" * 32, shard=5, term=2, primary=b"p" * 32)
     assert signature.hex() == GOLDEN_VOTE
+
+
+def test_a_birth_is_the_genesis_without_the_mesh_key() -> None:
+    birth = GENESIS.birth
+    assert b"m" * 32 not in birth.encoded()
+    assert load_birth(birth.encoded()) == birth
+    assert (birth.mesh_id, birth.founder) == (GENESIS.mesh_id, FOUNDER.public_key)
+
+
+@pytest.mark.parametrize("field", ["key_hash", "founder", "operator", "shards_count", "created_ns"])
+def test_a_birth_is_signed_by_the_founder(field: str) -> None:
+    value = getattr(GENESIS.birth, field)
+    changed = value * 2 if isinstance(value, int) else bytes(31) + b"x"
+    with pytest.raises(DataDamaged, match="the signature is not the founder's"):
+        load_birth(replace(GENESIS.birth, **{field: changed}).encoded())
+
+
+def test_a_birth_is_no_genesis() -> None:
+    with pytest.raises(DataDamaged, match="malformed"):
+        load_genesis(GENESIS.birth.encoded())
+    with pytest.raises(DataDamaged, match="malformed"):
+        load_birth(GENESIS.encoded())
 
 
 def test_the_mesh_id_does_not_tell_the_mesh_key() -> None:

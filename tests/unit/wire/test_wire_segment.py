@@ -15,8 +15,10 @@ from golemp2p.wire.segment import (
     HEADER_BYTES,
     NO_HASH,
     PAYLOAD_BYTES_MAX,
+    START_BYTES,
     Segment,
     open_segment,
+    open_start,
     seal,
     verify_chain,
     verify_segment,
@@ -216,3 +218,12 @@ def test_impossible_seals_are_our_bug() -> None:
 
 def test_a_segment_is_a_tuple_with_names() -> None:
     assert Segment._fields[:4] == ("log", "term", "first", "count")
+
+
+def test_the_start_of_a_segment_says_what_the_whole_does() -> None:
+    (data,), _ = chain_of((KEY, 7))
+    whole, start = open_segment(data), open_start(data[:START_BYTES])
+    assert start == whole._replace(payload=b"")
+    for wrong in (data[: START_BYTES - 1], b"x" + data[1:START_BYTES], data[:36] + b"\xff" + data[37:START_BYTES]):
+        with pytest.raises(DataDamaged):
+            open_start(wrong)

@@ -1,0 +1,1 @@
+"""What a mesh of real nodes costs, and how fast it is: ``python -m benchmarks mesh``. One module per measurement."""
