@@ -134,10 +134,6 @@ class Shards:
         """Call ``callback`` once everything that this node knows of ``shard`` so far is in its storage."""
         self._peers.writes.when_level(shard, callback)
 
-    def when_level(self, shard: int, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once all that was committed in ``shard`` so far is in the storage of this node; at once, if it is."""
-        self._peers.writes.when_level(shard, callback)
-
     # -- writing
 
     def append(self, log: Key, payloads: Sequence[Payload], previous_hash: bytes, head: LogHead, done: Done) -> bytes:
