@@ -273,8 +273,7 @@ async def test_a_timer_is_not_overlooked_by_a_node_whose_disk_is_slower_than_the
     async with trio.open_nursery() as nursery:
         nursery.start_soon(caller)
         begun = trio.current_time()
-        while not mesh[0].guests.effects:
-            await trio.sleep(0.001)
+        await mesh.until(lambda: bool(mesh[0].guests.effects))
         faults.hold()
         await trio.sleep(13)
         faults.release()
