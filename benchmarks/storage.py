@@ -7,6 +7,8 @@ description of some 350; what one invocation writes on every replica) and the ne
 log is compacted. ``CPU`` is of the whole process, both threads, so it contains the benchmark's own few microseconds. Control, in the
 same run and folder: append 1 KiB to a file, fdatasync.
 
+Then what a node pays at its start (reading all replicas), and for a base that it fetches from others.
+
 Wall times need an idle machine; CPU columns and ratios are what to trust.
 """
 
@@ -28,6 +30,7 @@ from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
 from golemp2p.model.replication import Base, Configuration, Entry, Head, LogSegment, Member, base_at_birth
 from golemp2p.ports import Batch
 from golemp2p.storage.sqlite import SqliteStorage
+from golemp2p.testing.storage_kit import Group, commit
 from golemp2p.wire.description import Description, encode_description
 
 COMMITTERS = (1, 8, 64, 256)
@@ -137,6 +140,47 @@ async def measure(folder: Path, committers: int, seconds: float) -> Row:
     )  # fmt: skip
 
 
+class Milliseconds:
+    """Wall time of a block, as ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        print(f"{(time.perf_counter() - self._started) * 1e3:10,.1f} ms  {self._name}")
+
+
+async def measure_seldom(folder: Path, shards: int) -> None:
+    """``shards`` replicas with 16 entries each at a start; one of them gets a base of 16 segments for each shard there is."""
+    storage = await SqliteStorage.open(folder)
+    groups = [Group(number) for number in range(shards)]
+    await commit(storage, Batch([group.birth() for group in groups]))
+    for group in groups:
+        await commit(storage, group.write(*(group.segment(f"{group.shard}/{log % LOGS}") for log in range(16))))
+    await storage.aclose()
+    with Milliseconds("open"):
+        storage = await SqliteStorage.open(folder)
+    with Milliseconds(f"read {shards} replicas with 16 entries each"):
+        await storage.replicas()
+    source = Group(shards, term=2)
+    segments = [source.segment(f"fetched/{log}", described=False) for log in range(shards) for _ in range(16)]
+    record = source.record()
+    with Milliseconds(f"keep {len(segments)} segments of {shards} logs that were fetched"):
+        for start in range(0, len(segments), 256):
+            await commit(storage, ReplicaWrite(shards, record, fetched=tuple(segments[start : start + 256])))
+    base = Base(len(segments), 2, HASH, NODE.public_key, VOTERS, 1)
+    heads = tuple(source.heads.items())
+    with Milliseconds("install their base"):
+        await commit(storage, ReplicaWrite(shards, record, base=base, is_install=True, heads=heads))
+    with Milliseconds("compact all replicas"):
+        await commit(storage, Batch([group.compacted(*group.heads) for group in groups]))
+    await storage.aclose()
+
+
 def control(folder: Path, seconds: float) -> tuple[float, float]:
     """Appends and fdatasyncs per second, CPU microseconds of each."""
     record = os.urandom(1024)
@@ -168,6 +212,8 @@ def main() -> None:
                 f"  {row.commits_per_s / syncs_per_s:10.2f}  {row.batches_per_commit:14.1f}  {row.cpu_us:12.1f}"
                 f"  {row.submit_us:9.1f}  {row.p50_ms:6.2f}  {row.p99_ms:6.2f}"
             )
+        print()
+        trio.run(measure_seldom, folder / "seldom", 1024 if arguments.seconds >= 1 else 32)
     finally:
         shutil.rmtree(folder)
 

@@ -147,6 +147,10 @@ class Histories(Protocol):
         the two latter."""
         ...
 
+    def statistics(self) -> dict[str, float]:
+        """As ``Client.statistics``."""
+        ...
+
 
 # ------------------------------------------------------------------------------------------------------------ the mesh
 

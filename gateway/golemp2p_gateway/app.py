@@ -79,7 +79,10 @@ class EdgeApp:
         primary: Primary = unknown_primary,
         histories: Histories | None = None,
     ) -> None:
-        metrics = EdgeMetrics(client.statistics) if admin is None else EdgeMetrics(client.statistics, admin.figures)
+        def statistics() -> dict[str, float]:
+            return {**({} if histories is None else histories.statistics()), **client.statistics()}
+
+        metrics = EdgeMetrics(statistics) if admin is None else EdgeMetrics(statistics, admin.figures)
         self.edge = Edge(client, settings, metrics, admin, primary, histories)
         self._hot = Router(route for route in ROUTES if route.hot)
         self._quart = make_quart(self.edge)

@@ -7,7 +7,7 @@
 The planner of a node proposes for the shards of which that node is primary; the shard's own log decides (S8: one change at a time,
 voters odd in number, a newcomer is caught up before it votes). ``next_step`` is a pure function of one shard and what is known of
 the members; the planner around it keeps time, order and rate: repair before growth before rebalance, few shards being copied at
-once, all small ones together. So a thousand empty shards take as many round trips as one.
+once, and of the small ones as many as its profile says; without a limit a thousand empty shards take as many round trips as one.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ class PlacementProfile:
     """Shards with something to copy that are being copied at once, started by this node."""
     small_bytes: int = 64 << 10
     """Shards up to this size are not counted: they fit in a frame or two."""
+    moves_max: int = 1 << 16
+    """Shards, of whatever size, that are being changed at once by this node: what else it says waits behind the messages of all of
+    them. By default there is no limit, as shards may be so many."""
     retry_ns: int = 2 * S
     """A proposal that nothing came of is made again after this."""
     members_full_max: int = 4_096
@@ -192,8 +195,11 @@ class Planner:
         self._present: dict[bytes, Place] = {}
         self._changed_ns = 0
         self._views: dict[int, ShardView] = {}
+        self._stale: dict[int, None] = {}  # shards for which there may be something to propose
+        self._about: Situation | None = None  # in which all others have been looked at
         self._led_since_ns: dict[int, int] = {}
         self._waiting: dict[int, int] = {}
+        self._moving: dict[int, int] = {}  # shards that are being changed -> until when they are counted
         self._targets: Targets | None = None
         self._due_ns: int | None = None
 
@@ -222,21 +228,23 @@ class Planner:
         else:
             self._present[key] = place
         self._changed_ns = now_ns
-        self._targets = None
+        self._targets = self._about = None
 
     def shards_changed(self, views: Iterable[ShardView], now_ns: int) -> None:
         """These shards have this node as primary, and are like this. Whatever was proposed for them is settled."""
         for view in views:
             self._led_since_ns.setdefault(view.shard, now_ns)
             self._views[view.shard] = view
+            self._stale[view.shard] = None
             self._waiting.pop(view.shard, None)
+            if not view.learners:
+                self._moving.pop(view.shard, None)
         self._due_ns = now_ns
 
     def shard_lost(self, shard: int) -> None:
         """This node is not its primary any more, or not just now."""
-        self._views.pop(shard, None)
-        self._led_since_ns.pop(shard, None)
-        self._waiting.pop(shard, None)
+        for table in (self._views, self._stale, self._led_since_ns, self._waiting):
+            table.pop(shard, None)
 
     def target(self, shard: int) -> tuple[bytes, ...]:
         """Public keys of members that should hold ``shard``, the preferred primary first: where all shards should be, if that is known,
@@ -255,21 +263,46 @@ class Planner:
             self._due_ns = None
             return []
         about = self._situation(now_ns)
+        if about != self._about:
+            self._about = about
+            self._stale = dict.fromkeys(self._views)
+        self._moving = {shard: until_ns for shard, until_ns in self._moving.items() if until_ns > now_ns}
+        was_full = self._is_full
         copies = sum(self._is_copying(view) for view in self._views.values())
         effects: list[Effect] = []
-        for view in sorted(self._views.values(), key=lambda view: (self._urgency(view, about), view.shard)):
-            if self._waiting.get(view.shard, now_ns) > now_ns:
+        for view in self._in_order(about):
+            shard = view.shard
+            if self._waiting.get(shard, now_ns) > now_ns or not self._may_move(shard):
                 continue
-            step = next_step(view, self._target(view.shard), about)
-            if isinstance(step, HandOver) and self._own in self._present and self._is_new(view.shard, now_ns):
+            step = next_step(view, self._target(shard), about)
+            if step is None:
+                del self._stale[shard]
+                if view.caught_up.issuperset(view.learners):
+                    self._moving.pop(shard, None)
                 continue
-            if step is None or (self._copies(step, view) and copies >= self._profile.copies_max):
+            if isinstance(step, HandOver) and self._own in self._present and self._is_new(shard, now_ns):
+                continue
+            if self._copies(step, view) and copies >= self._profile.copies_max:
                 continue
             copies += self._copies(step, view)
-            self._waiting[view.shard] = now_ns + self._profile.retry_ns
+            self._waiting[shard] = self._moving[shard] = now_ns + self._profile.retry_ns
             effects.append(step)
         self._set_due(now_ns, about)
+        if was_full and not self._is_full:
+            self._due_ns = now_ns + MS  # for those that were not looked at
         return effects
+
+    def _in_order(self, about: Situation) -> list[ShardView]:
+        """Those that there may be something to propose for, the most urgent first."""
+        shards = [shard for shard in self._stale if self._may_move(shard)]
+        return sorted([self._views[shard] for shard in shards], key=lambda view: (self._urgency(view, about), view.shard))
+
+    def _may_move(self, shard: int) -> bool:
+        return shard in self._moving or not self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._moving) >= self._profile.moves_max
 
     def _is_new(self, shard: int, now_ns: int) -> bool:
         """Whether this node has led ``shard`` so short that it waits before it hands it on: its predecessor may know something, such
@@ -319,9 +352,12 @@ class Planner:
 
     def _set_due(self, now_ns: int, about: Situation) -> None:
         """The next moment at which time alone changes what should be done."""
-        voters = {key: None for view in self._views.values() for key in view.voters}
-        dues = [due_ns for shard, due_ns in self._waiting.items() if due_ns > now_ns]
-        dues += [self._members[key].since_ns + self._profile.repair_after_ns for key in voters if key in about.dead]
+        dues = [due_ns for due_ns in self._waiting.values() if due_ns > now_ns]
+        if self._is_full:
+            dues += self._moving.values()
+        if about.dead:
+            voters = {key: None for view in self._views.values() for key in view.voters}
+            dues += [self._members[key].since_ns + self._profile.repair_after_ns for key in voters if key in about.dead]
         if not about.settled:
             dues.append(self._changed_ns + self._profile.settle_ns)
         self._due_ns = max(min(dues), now_ns + MS) if dues else None

@@ -10,6 +10,7 @@ execution in the record (a refusal, a failure, an exit) is told to whoever asks 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -50,7 +51,7 @@ class Recorded:
 
     def __init__(self, entries: Iterator[tuple[int, e.Entry]], skipped: list[tuple[int, int]], *, ephemeral: bool) -> None:
         self._entries = entries
-        self._skipped = sorted(skipped)
+        self._skipped = deque(sorted(skipped))
         self._is_ephemeral = ephemeral
         self._next: tuple[int, e.Entry] | None = None
         self.index = 0
@@ -126,7 +127,7 @@ class Recorded:
     def _is_skipped(self, index: int) -> bool:
         skipped = self._skipped
         while skipped and skipped[0][1] < index:
-            skipped.pop(0)
+            skipped.popleft()
         return bool(skipped) and skipped[0][0] <= index
 
 

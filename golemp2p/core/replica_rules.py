@@ -42,7 +42,8 @@ class Limits:
     appends_in_flight_max: int = 8  # per follower; covers a round trip of many commits, and bounds what a reset wastes
     manifest_page_max: int = 1024  # heads: some 64 KiB
     fetches_in_flight_max: int = 8
-    retry_ns: int = 200 * MILLISECOND_NS  # first resend of what nobody answered; doubles up to the next
+    retry_ns: int = 200 * MILLISECOND_NS  # first resend of what nobody answered; doubles up to retry_max_ns
+    vote_retry_ns: int = 200 * MILLISECOND_NS  # the same of requests for votes, on whose answers callers wait
     tell_ns: int = 1_000 * MILLISECOND_NS  # a follower that nothing is sent to hears after this what is committed
     retry_max_ns: int = 2_000 * MILLISECOND_NS
     campaign_tries_max: int = 4

@@ -4,7 +4,7 @@
     PendingInvocation k ... Invoked k      the same function and request
     Invoked k ... Completed                one at a time, each key once, an outcome before the next
 
-A fold in constant time per entry; it keeps a hash of each key for ever, and what is pending or running.
+A fold in constant time per entry, over entries that anybody may have written: of each key it keeps a hash, of what is pending another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from golemp2p.model import entries as e
 from golemp2p.model.history import Problems
 from golemp2p.model.ids import WorkerId
 
-_KEY_HASH_BYTES = 16
+KEYS_MAX = 4_000_000
+"""Keys remembered, with 100 bytes each; of later ones it is not told whether they are repeated."""
+
+WAITING_MAX = 1_000_000
+"""More invocations than any node lets wait; and as many jumps."""
+
+_HASH_BYTES = 16
 _FEW_CHARS = 80
 
 
@@ -28,8 +34,9 @@ class Story:
         self._wrong = wrong
         self._unshown = unshown
         self._done: dict[bytes, None] = {}
-        self._pending: dict[str, e.PendingInvocation] = {}
+        self._pending: dict[bytes, bytes] = {}  # hash of the key -> of function and request
         self._running: str | None = None
+        self._is_full = False
         self._has_ended = False
         self._index = 0
         self.create: e.Create | None = None
@@ -60,7 +67,8 @@ class Story:
             case e.Exited():
                 self._end()
             case e.Jump():
-                self.skipped.append((entry.start, entry.end))
+                if len(self.skipped) < WAITING_MAX:
+                    self.skipped.append((entry.start, entry.end))
                 reason = f"leaves out entries {entry.start} to {entry.end}: what was in them is not re-executed"
                 self._unshown.add(f"worker log, index {self._index}", reason, self._index)
             case e.ComponentVersionAdded() | e.Elected():
@@ -76,22 +84,26 @@ class Story:
 
     def _accept(self, entry: e.PendingInvocation) -> None:
         self._check_new(entry.idempotency_key)
-        self._pending[entry.idempotency_key] = entry
+        if len(self._pending) >= WAITING_MAX:
+            self._refuse(f"more than {WAITING_MAX} invocations wait")
+            return
+        self._pending[_hash(entry.idempotency_key)] = _hash(entry.function, entry.request)
 
     def _begin(self, entry: e.ExportedFunctionInvoked) -> None:
         key = entry.idempotency_key
         if self._running is not None:
             self._refuse(f"{_few(key)!r} begins before {_few(self._running)!r} has an outcome")
-        accepted = self._pending.pop(key, None)
+        accepted = self._pending.pop(_hash(key), None)
         if accepted is None:
             self._check_new(key)
-        elif (accepted.function, accepted.request) != (entry.function, entry.request):
+        elif accepted != _hash(entry.function, entry.request):
             self._refuse(f"{_few(key)!r} is not run as it was accepted")
         self._running = key
         self.invocations += 1
 
     def _check_new(self, key: str) -> None:
-        if key in self._pending or key == self._running or _hash(key) in self._done:
+        hashed = _hash(key)
+        if hashed in self._pending or key == self._running or hashed in self._done:
             self._refuse(f"the invocation with key {_few(key)!r} is accepted a second time")
         if self._has_ended:
             self._refuse(f"the invocation with key {_few(key)!r} is accepted after the worker's end")
@@ -100,39 +112,47 @@ class Story:
         if self._running is None:
             self._refuse("a result, and no invocation runs")
             return
-        self._settle(self._running)
+        self._settle(_hash(self._running))
         self._running = None
 
     def _refused(self, entry: e.InvocationRefused) -> None:
-        key = entry.idempotency_key
-        if key != self._running and key not in self._pending:
+        key, hashed = entry.idempotency_key, _hash(entry.idempotency_key)
+        if key != self._running and hashed not in self._pending:
             self._refuse(f"the invocation with key {_few(key)!r} is refused, and neither runs nor waits")
-        self._pending.pop(key, None)
-        self._settle(key)
+        self._pending.pop(hashed, None)
+        self._settle(hashed)
         if key == self._running:
             self._running = None
 
     def _cancel(self, entry: e.CancelPendingInvocation) -> None:
-        if self._pending.pop(entry.idempotency_key, None) is not None:
-            self._settle(entry.idempotency_key)
+        hashed = _hash(entry.idempotency_key)
+        if self._pending.pop(hashed, None) is not None:
+            self._settle(hashed)
 
     def _end(self) -> None:
         """The worker has failed or exited for good."""
         self._has_ended = True
-        for key in self._pending:
-            self._settle(key)
+        for hashed in self._pending:
+            self._settle(hashed)
         self._pending.clear()
         self._running = None
 
-    def _settle(self, key: str) -> None:
-        self._done[_hash(key)] = None
+    def _settle(self, hashed: bytes) -> None:
+        if len(self._done) < KEYS_MAX:
+            self._done[hashed] = None
+        elif not self._is_full:
+            self._is_full = True
+            reason = f"more than {KEYS_MAX} invocations: whether later ones are repeated is not looked at"
+            self._unshown.add(f"worker log, index {self._index}", reason, self._index)
 
     def _refuse(self, reason: str) -> None:
         self._wrong.add(f"worker log, index {self._index}", reason, self._index)
 
 
-def _hash(key: str) -> bytes:
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_KEY_HASH_BYTES).digest()
+def _hash(text: str, request: e.Payload = b"") -> bytes:
+    hasher = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES)
+    hasher.update(b"\0" + (request if isinstance(request, bytes) else request.sha256 + request.size_bytes.to_bytes(8, "big")))
+    return hasher.digest()
 
 
 def _few(text: Any) -> str:

@@ -70,7 +70,7 @@ class Voting:
         state = self._state
         log = state.log
         request = RequestVote(trial, hand_over, log.last_position, log.last_term, log.configuration, log.configuration_position)
-        delay_ns = state.limits.retry_ns
+        delay_ns = state.limits.vote_retry_ns
         campaign = Campaign(state.term + 1, trial, hand_over, request, now_ns + delay_ns, delay_ns)
         state.campaign = campaign
         if trial:

@@ -79,7 +79,10 @@ class Asks:
         if effect.reason == "overloaded":
             waiter.settle(None, Overloaded("too many requests of this node wait for other nodes", 1.0))
         else:
-            text = f"no node answered for the shard, after {effect.attempts} attempts; repeat it with the same idempotency key"
+            text = (
+                f"nobody answered for the shard that this belongs to, in {effect.attempts} attempts: the node that leads it is out of"
+                " reach, or a majority of its voters is, and so nobody leads it; repeat it with the same idempotency key"
+            )
             waiter.settle(None, DeadlineExceeded(text, 1.0))
 
     def requested(self, effect: Requested) -> None:

@@ -19,7 +19,7 @@ from golemp2p.drivers.components import LoadedComponent
 from golemp2p.drivers.journal import WorkerJournal
 from golemp2p.drivers.oplog import inline_payload
 from golemp2p.drivers.worker_host import ExecutionHost
-from golemp2p.errors import Divergence, ValueMismatch
+from golemp2p.errors import Divergence, ValueMismatch, WorkerInterrupted
 from golemp2p.model import entries as e
 from golemp2p.ports import GuestInstance
 from golemp2p.values.cbor import dumps, loads
@@ -100,6 +100,15 @@ class Execution:
         running = self._worker.state.running
         if running is not None and running.key == key:
             self._worker.refuse(key, error)
+
+
+def end_ephemeral_execution(worker: Worker) -> None:
+    """After loading: an execution of an ephemeral worker that the log does not end is over. Its invocation fails; or, if it had not
+    begun, what was recorded before it is parted from what comes now."""
+    if worker.create.ephemeral and worker.state.running is not None:
+        worker.refuse(worker.state.running.key, WorkerInterrupted("the node stopped while the ephemeral worker ran"))
+    elif worker.create.ephemeral and worker.state.pending:
+        worker.append(e.Restart(worker.now_ns()))
 
 
 def _short(response: e.Payload) -> str:

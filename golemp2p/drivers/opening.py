@@ -16,7 +16,9 @@ import trio
 
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import PeerProfile
+from golemp2p.core.planner import PlacementProfile
 from golemp2p.core.replica_durable import ReplicaDurable
+from golemp2p.core.replica_rules import Limits
 from golemp2p.drivers.authority import MeshAuthority
 from golemp2p.drivers.blob_repair import BlobRepair
 from golemp2p.drivers.blobs import Blobs
@@ -40,8 +42,10 @@ from golemp2p.mesh.opening import Identity
 from golemp2p.mesh.streams import Streams
 from golemp2p.model.membership import NodeRecord
 from golemp2p.model.node_status import NodeFacts
+from golemp2p.model.replication import Election
 from golemp2p.ports import Clock, Guests, RandomBytes, Storage
 from golemp2p.wire import call_kinds
+from golemp2p.wire.certificate import election_certificate
 from golemp2p.wire.component_info import is_question
 from golemp2p.wire.identity import Signer, SigningKey
 from golemp2p.wire.notary import ShardNotary
@@ -54,6 +58,21 @@ SETTLE_S = 10.0
 
 ENTRIES_MAX = 1_024
 """Entries of one shard that a node keeps in memory for followers that lag; who lags further behind is given whole logs."""
+
+MOVES_MAX = 64
+"""Shards that one node changes at once: their messages and writes are what everything else has to wait behind, some 50 ms of work
+for each of three nodes. A round of changes takes as long, so that more at once would not be faster."""
+
+RETRY_NS = 1_000_000_000
+"""Connections lose nothing while they stand, and what was under way is sent again over a new one. So a late answer means that somebody
+is busy, and asking again soon would make him busier."""
+
+
+def node_profile() -> PeerProfile:
+    """The numbers of a real node, where they are not those of the cores."""
+    return PeerProfile(
+        entries_max=ENTRIES_MAX, placement=PlacementProfile(moves_max=MOVES_MAX), limits=Limits(retry_ns=RETRY_NS)
+    )
 
 
 @dataclass(slots=True)
@@ -70,7 +89,7 @@ class World:
     scratch_dir: Path
     operator: Callable[[], Signer | None] = lambda: None
     make_operator: Callable[[], bytes] | None = None
-    profile: PeerProfile = field(default_factory=lambda: PeerProfile(entries_max=ENTRIES_MAX))
+    profile: PeerProfile = field(default_factory=node_profile)
 
 
 @dataclass(slots=True)
@@ -238,16 +257,27 @@ async def _peer(world: World, mesh: MeshState, signer: SigningKey, settings: Mes
     }  # fmt: skip
     authority = MeshAuthority(signer, mesh.genesis)
     mesh_id, operator = mesh.genesis.mesh_id, mesh.genesis.operator
-    return Peer(
+
+    def certify(shard: int) -> bytes:
+        entry = peer.shards[shard].election
+        assert entry is not None, "who serves a shard was elected"
+        assert isinstance(entry.content, Election)
+        return election_certificate(entry.content, mesh_id=mesh_id, shard=shard, term=entry.term).encoded()
+
+    peer = Peer(
         record,
         durable,
         shards_count=mesh.shards_count,
-        notary=lambda shard: ShardNotary(signer, mesh_id=mesh_id, shard=shard, operator=operator),
+        notary=lambda shard: ShardNotary(
+            signer, mesh_id=mesh_id, shard=shard, operator=operator, shards_count=mesh.shards_count
+        ),
         authority=authority,
         proofs=authority,
         dice=_dice(world),
         profile=world.profile,
+        certify=certify,
     )
+    return peer
 
 
 async def _serve_forward(components: Components, routing: Routed, shard: int, key: str, payload: bytes) -> bytes:

@@ -21,6 +21,7 @@ import trio
 from golemp2p.core.worker_state import WorkerState
 from golemp2p.drivers.blobs import Blobs
 from golemp2p.drivers.components import Components, check_environment
+from golemp2p.drivers.execution import end_ephemeral_execution
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.promises import OtherPromises
 from golemp2p.drivers.resuming import Resuming
@@ -145,10 +146,7 @@ class Workers:
             found = Worker(self, worker, state, self._writer(worker, state, head), entries)
             self._loaded[worker] = found
             self.loads_total += 1
-            if found.create.ephemeral and state.running is not None:
-                found.refuse(state.running.key, WorkerInterrupted("the node stopped while the ephemeral worker ran"))
-            elif found.create.ephemeral and state.pending:
-                found.append(e.Restart(found.now_ns()))  # what an execution recorded before its invocation is over with it
+            end_ephemeral_execution(found)
             found.wake()
             return found
 
@@ -350,11 +348,12 @@ class Workers:
                 return
 
     async def wake(self, worker: WorkerId) -> None:
-        """The time ``worker`` waits for has come. Returns when that is durable."""
+        """The time ``worker`` waits for has come. Returns when that is durable, and to be read here."""
         found = await self.lookup(worker)
         if found is not None:
             found.wake_from_timer()
             await found.writer.commit()
+            await self._shards.level(self.shard_of(worker))
 
     # -- leaving memory -------------------------------------------------------------------------------------------------
 

@@ -230,9 +230,11 @@ class ReplicaSuite(OpenStorage):
         fetched = (*plain(later), *plain(more))
         source.compacted(base=replace(source.base, position=9, term=2, hash=source.hash))
         await commit(storage, ReplicaWrite(SHARD, here.record(), fetched=fetched[:2]))
-        await commit(storage, ReplicaWrite(SHARD, here.record(), fetched=fetched[2:]))
+        in_vain = without_bytes(vain := Group(term=9).segment("deleted meanwhile"))
+        await commit(storage, ReplicaWrite(SHARD, here.record(), fetched=(*fetched[2:], replace(vain, description=b""))))
         held = (await storage.replicas())[SHARD]
         assert held.staged == {
+            key_of("deleted meanwhile"): [in_vain],
             key_of("longer"): [without_bytes(fetched[0])],
             key_of("forked"): [without_bytes(fetched[1])],
             key_of("new"): [without_bytes(segment) for segment in fetched[2:]],
@@ -247,7 +249,7 @@ class ReplicaSuite(OpenStorage):
         assert await storage.read_segments(key_of("longer")) == [stored(common)[1], stored(later)[0]._replace(position=9)]
         assert await storage.read_segments(key_of("forked")) == [stored(common)[2], stored(later)[1]._replace(position=9)]
         assert [segment.first for segment in await storage.read_segments(key_of("new"))] == [1, 5]
-        for gone in ("only here", "gone"):
+        for gone in ("only here", "gone", "deleted meanwhile"):
             assert await storage.head(key_of(gone)) is None
             assert await storage.read_segments(key_of(gone)) == []
         assert await pieces(storage, key_of("new"), position=9) == list(fetched[2:])
@@ -317,6 +319,16 @@ class ReplicaSuite(OpenStorage):
         assert (held.damaged_logs, held.staged, held.entries) == ((), {}, list(after.entries))
         assert await pieces(storage, key_of("a")) == [whole, *plain(after)]
         assert await storage.head(key_of("a")) == head
+
+    async def test_a_log_that_is_not_in_the_base_needs_no_repair(self, storage: Storage) -> None:
+        group = Group()
+        write = group.append("a")
+        await commit(storage, write, ReplicaWrite(SHARD, group.record(), fetched=tuple(plain(write))))
+        await storage.mark_damaged(SHARD, key_of("a"))
+        await commit(storage, ReplicaWrite(SHARD, group.record(), repaired=(key_of("a"),)))
+        held = (await storage.replicas())[SHARD]
+        assert (held.damaged_logs, held.staged, held.entries) == ((), {}, list(write.entries))
+        assert await pieces(storage, key_of("a")) == plain(write)
 
     async def test_a_forgotten_replica_leaves_its_record(self, storage: Storage) -> None:
         group, other = Group(), Group(SHARD + 1)

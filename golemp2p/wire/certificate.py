@@ -21,6 +21,7 @@ from hashlib import blake2b
 from typing import Any
 
 from golemp2p.errors import DataDamaged
+from golemp2p.model.replication import Election
 from golemp2p.values import cbor
 from golemp2p.wire.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Signer, is_signed
 
@@ -192,6 +193,22 @@ def birth_certificate(signer: Signer, genesis: Genesis, *, shard: int, store_id:
         primary=founder,
         voters=[Voter(founder, store_id)],
         votes=[cast_vote(signer, mesh_id=mesh_id, shard=shard, term=term, primary=founder)],
+    )
+
+
+def election_certificate(election: Election, *, mesh_id: bytes, shard: int, term: int) -> Certificate:
+    """What an election's entry proves to whoever does not have the log. Of a joint election, the group of voters that has the primary
+    among it; either majority elected it."""
+    configuration = election.configuration
+    groups = [group for group in (configuration.voters, configuration.incoming) if election.primary in group]
+    voters = groups[-1] if groups else configuration.voters
+    return make_certificate(
+        mesh_id=mesh_id,
+        shard=shard,
+        term=term,
+        primary=election.primary.public_key,
+        voters=[Voter(voter.public_key, voter.store_id) for voter in voters],
+        votes=[(voter.public_key, signature) for voter, signature in election.votes if voter in voters],
     )
 
 

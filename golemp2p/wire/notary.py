@@ -27,14 +27,16 @@ _BRANCH_TAG = "golemp2p/branch/1"
 
 class ShardVerifier:
     """Checks what was signed in one shard, and signs nothing. ``operator``: public key that may order a forced recovery; ``None`` in a
-    mesh without an operator, where nobody may."""
+    mesh without an operator, where nobody may. ``shards_count``: of the mesh; with it, a log that belongs to another shard is refused
+    here, whoever signed it."""
 
-    __slots__ = ("_mesh_id", "_operator", "_shard")
+    __slots__ = ("_mesh_id", "_operator", "_shard", "_shards_count")
 
-    def __init__(self, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
+    def __init__(self, *, mesh_id: bytes, shard: int, operator: bytes | None = None, shards_count: int | None = None) -> None:
         self._mesh_id = mesh_id
         self._shard = shard
         self._operator = operator
+        self._shards_count = shards_count
 
     def entry_hash(self, position: int, term: int, previous_hash: bytes, author: bytes, content: Content) -> bytes:
         facts = (position, term, previous_hash, author, content)
@@ -47,6 +49,8 @@ class ShardVerifier:
         return is_vote(signature, voter, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)
 
     def is_segment_signed(self, segment: LogSegment) -> bool:
+        if self._shards_count is not None and segment.log.shard(self._shards_count) != self._shard:
+            return False
         try:
             parsed = open_segment(segment.data)
         except DataDamaged:
@@ -58,6 +62,30 @@ class ShardVerifier:
     def is_branch_signed(self, branch: Branch) -> bool:
         is_operator = self._operator is not None and branch.operator == self._operator
         return is_operator and is_branch_signed(branch, mesh_id=self._mesh_id, shard=self._shard)
+
+
+class ShardNotary(ShardVerifier):
+    """Signs as well, for the node of ``signer``."""
+
+    __slots__ = ("_signer",)
+
+    def __init__(
+        self,
+        signer: Signer,
+        *,
+        mesh_id: bytes,
+        shard: int,
+        operator: bytes | None = None,
+        shards_count: int | None = None,
+    ) -> None:
+        super().__init__(mesh_id=mesh_id, shard=shard, operator=operator, shards_count=shards_count)
+        self._signer = signer
+
+    def sign_entry(self, entry_hash: bytes) -> bytes:
+        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
+
+    def cast_vote(self, term: int, primary: bytes) -> bytes:
+        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
 
 # The questions that anyone can answer, without a key.
@@ -78,22 +106,6 @@ def is_entry_signed(entry_hash: bytes, signature: bytes, author: bytes) -> bool:
 def is_branch_signed(branch: Branch, *, mesh_id: bytes, shard: int) -> bool:
     """Whether it is an order of the operator that it names, whoever that is."""
     return is_signed(_branch_record(branch, mesh_id, shard), branch.signature, branch.operator)
-
-
-class ShardNotary(ShardVerifier):
-    """Signs as well, for the node of ``signer``."""
-
-    __slots__ = ("_signer",)
-
-    def __init__(self, signer: Signer, *, mesh_id: bytes, shard: int, operator: bytes | None = None) -> None:
-        super().__init__(mesh_id=mesh_id, shard=shard, operator=operator)
-        self._signer = signer
-
-    def sign_entry(self, entry_hash: bytes) -> bytes:
-        return self._signer.sign(cbor.dumps((_ENTRY_TAG, entry_hash)))
-
-    def cast_vote(self, term: int, primary: bytes) -> bytes:
-        return cast_vote(self._signer, mesh_id=self._mesh_id, shard=self._shard, term=term, primary=primary)[1]
 
 
 def sign_branch(operator: Signer, branch: Branch, *, mesh_id: bytes, shard: int) -> Branch:

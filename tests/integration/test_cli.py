@@ -1,11 +1,10 @@
-"""The command line as people and programs use it: the README's tour, every command, its texts, formats and exit codes."""
+"""The command line as people and programs use it: every command, its texts, formats and exit codes."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -22,8 +21,6 @@ from conftest import wasm
 from golemp2p.model.ids import Key
 from golemp2p.testing.node_process import COMMAND, NodeProcess
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 COMPILES = "cart-python"  # 18 MB of Python
 
 
@@ -98,44 +95,6 @@ def test_adding_a_large_component_shows_progress_and_stalls_nobody(own, cli):
         f"{len(latencies)} health checks meanwhile: median {ordered[len(ordered) // 2] * 1e3:.1f}, worst {ordered[-1] * 1e3:.1f} ms"
     )
     assert ordered[-1] < 5.0
-
-
-def test_the_readmes_five_minutes(own: NodeProcess, cli: Cli):
-    """Every line of the tour, as it is printed there."""
-    tour = README[README.index("## Five minutes") : README.index("## What is promised")]
-    blocks = [block.replace("\\\n", " ").strip().splitlines() for block in tour.split("```")[1::2]]
-    assert blocks.pop(0) == ["make run"]
-    outputs: dict[str, str] = {}
-
-    def run(lines: list[str]) -> None:
-        for line in lines:
-            if line.startswith("curl") and shutil.which("curl") is None:
-                continue  # as on a fresh machine
-            command = line.replace("http://127.0.0.1:9881", own.url)
-            if "COMPONENT" in command:
-                (component,) = own.request("GET", "/v1/components?component-name=cart")
-                command = command.replace("COMPONENT", component["versionedComponentId"]["componentId"])
-            environment = {**os.environ, "GOLEMP2P_URL": own.url, "GOLEMP2P_DATA_DIR": str(own.data_dir)}
-            done = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, (line, done.stdout, done.stderr)
-            assert not (line.startswith("curl") and '"code"' in done.stdout), done.stdout  # curl exits 0 on a refusal
-            outputs[line] = done.stdout
-
-    calls, over_http, look = blocks
-    run(calls)
-    wit, contents = outputs[calls[1]], outputs[calls[-1]]
-    assert "add-item: func(" in wit
-    assert "apple" in contents
-    run(over_http * 2)  # with one key: once
-    before = cli.ok("worker", "invoke", "cart/alice", "contents")
-    assert "pear" in before or shutil.which("curl") is None
-    own.kill()
-    own.start()
-    assert cli.ok("worker", "invoke", "cart/alice", "contents") == before
-    run(look)
-    assert "add-item" in outputs[look[0]]
-    assert "Idle" in outputs[look[1]]
-    assert "all sound" in outputs[look[2]]
 
 
 def test_components(own, cli, tmp_path):

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import trio
-from asking import path, post, types, until
+from asking import metric, path, post, types, until
 from conftest import Components, wasm
 
 from golemp2p.drivers.verification import verify_file
 from golemp2p.model.history import HistoryReport, Standing
+from golemp2p.model.ids import NodeId
 from golemp2p.ports import GuestLimits
 from golemp2p.runtime.guests import open_guests
+from golemp2p.testing.mesh_process import MeshProcess
 from golemp2p.testing.node_process import COMMAND, NodeProcess, Refused
 
 pytestmark = pytest.mark.guests
@@ -87,6 +89,18 @@ def test_all_that_a_guest_can_ask(node: NodeProcess, components: Components, wor
     assert report.blobs > 1
 
 
+@pytest.mark.parametrize("language", ["c", "zig", "javascript"])
+def test_languages(node: NodeProcess, components: Components, worker: str, tmp_path: Path, language: str) -> None:
+    cart = components[f"cart-{language}"]
+    for number in range(3):
+        assert node.invoke(cart, worker, "add-item", f"item {number}", 1) == {"ok": 1}
+    assert len(node.invoke(cart, worker, "contents")) == 3
+    report = verified(node, cart, worker, tmp_path)
+    assert problems(report) == []
+    assert report.run is not None
+    assert report.run.invocations == 4
+
+
 def test_an_invocation_under_way(node: NodeProcess, components: Components, worker: str, tmp_path: Path) -> None:
     probe = components["probe"]
     node.invoke(probe, worker, "add", 1)
@@ -154,6 +168,29 @@ def test_a_worker_whose_node_was_killed_again_and_again(make_node: Callable[...,
     assert {run.standing for run in report.logs[0].runs} == {Standing.ELECTED}
 
 
+def test_a_worker_of_three_nodes_that_was_taken_over(tmp_path: Path) -> None:
+    """From every node that is left, over real connections: who ran it, in which term, and who elected them."""
+    mesh = MeshProcess(tmp_path)
+    try:
+        mesh.start()
+        cart = mesh[1].add_component("cart", wasm("cart-c"))
+        assert mesh[2].invoke(cart, "w", "add-item", "apple", 3) == {"ok": 3}
+        first = mesh.leader(cart, "w")
+        first.kill()
+        others = [node for node in mesh if node is not first]
+        assert others[0].invoke(cart, "w", "add-item", "apple", 1) == {"ok": 4}
+        second = mesh.leader(cart, "w", asked=others[0])
+        for number, node in enumerate(others):
+            (tmp_path / str(number)).mkdir()
+            report = verified(node, cart, "w", tmp_path / str(number))
+            assert problems(report) == []
+            runs = report.logs[0].runs
+            assert [str(NodeId.of(run.author)) for run in runs] == [mesh.id_of(first), mesh.id_of(second)]
+            assert {run.standing for run in runs} == {Standing.ELECTED}
+    finally:
+        mesh.kill()
+
+
 def test_the_command_line(node: NodeProcess, components: Components, worker: str, tmp_path: Path) -> None:
     cart = components["cart-c"]
     node.invoke(cart, worker, "add-item", "apple", 3)
@@ -165,7 +202,9 @@ def test_the_command_line(node: NodeProcess, components: Components, worker: str
         assert ran.returncode == code, ran.stderr.decode()
         return json.loads(ran.stdout)
 
+    before = metric(node, "histories_exported_total")
     told = command("worker", "verify", f"{cart}/{worker}")
+    assert metric(node, "histories_exported_total") == before + 1
     assert (told["verdict"], told["run"]["results"]) == ("verified", 1)
     assert command("worker", "export", f"{cart}/{worker}", "-o", str(file))["bytes"] == file.stat().st_size
     assert command("worker", "verify", str(file), "--mesh", told["mesh"])["verdict"] == "verified"

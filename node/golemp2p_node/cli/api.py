@@ -20,10 +20,12 @@ from golemp2p_node.cli.framework import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_UNREAC
 DEFAULT_URL = "http://127.0.0.1:9881"
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0  # for everything but waiting for a guest
+PRIMARY = "x-golemp2p-primary"  # in answers about a worker: the address of the node that runs it
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
+MAJORITY = "`golemp2p mesh peers` shows which nodes are there: whatever is asked for needs a majority of its shard's voters"
 HINTS = {
-    "component-not-found": "`golemp2p component list` shows the components of this node",
+    "component-not-found": "`golemp2p component list` shows which there are",
     "component-already-exists": "`golemp2p component update NAME FILE.wasm` adds a version to it",
     "invalid-component": "components are WebAssembly components (not core modules); `wasm-tools validate FILE` says more",
     "worker-not-found": "`golemp2p worker list COMPONENT` shows its workers; the first invocation of a name creates one",
@@ -43,7 +45,11 @@ HINTS = {
     "misdirected-request": "use the node's address in GOLEMP2P_URL, or add the name to its setting http_hosts",
     "unknown-route": "GOLEMP2P_URL is the address of a node without any path behind it, like http://127.0.0.1:9881",
     "overloaded": "try again in a moment",
-    "draining": "the node is shutting down; try again when it is back",
+    "draining": "the node is shutting down; try again when it is back, or ask another node",
+    "moved": "another node has taken over; try again",
+    "unavailable": MAJORITY,
+    "deadline-exceeded": MAJORITY,
+    "unreachable": MAJORITY,
     "storage-full": "make room on the disk of the node's data directory",
     "node-not-found": "`golemp2p mesh peers` lists the nodes of this mesh",
     "shard-not-found": "`golemp2p mesh shards --all` lists the shards of this mesh",

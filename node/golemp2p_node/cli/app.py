@@ -29,11 +29,12 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
         $ golemp2p component add counter counter.wasm      give it a component
         $ golemp2p worker invoke counter/mine add 5        call a function of worker "mine"
         $ golemp2p worker oplog counter/mine               see what was recorded
+        $ golemp2p mesh invite                             let another node share the work
         $ golemp2p --format json worker list counter       the same for programs
     """,
     epilog="""\b
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 node not reachable, 4 not found, 5 not all shown.
-GOLEMP2P_URL picks the node (default http://127.0.0.1:9881).""",
+GOLEMP2P_URL picks the node (default http://127.0.0.1:9881); in a mesh any of them will do.""",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version.")
 def cli() -> None:

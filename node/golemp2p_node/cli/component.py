@@ -20,10 +20,10 @@ WASM = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 @click.group("component", cls=Group)
 def group() -> None:
-    """Add components to a node, and look at what it has.
+    """Add components, and look at what there is.
 
     A component is a compiled WebAssembly component. Its name has versions, counted from 0; workers keep the version they
-    were created with. COMPONENT is a name or an id.
+    were created with. What is added at one node of a mesh runs on all. COMPONENT is a name or an id.
     """
 
 
@@ -41,7 +41,8 @@ def group() -> None:
 def add(name: str, file: Path, ephemeral: bool, env: dict[str, str]) -> None:
     """Upload FILE.wasm as a new component called NAME.
 
-    Returns when the node has compiled it; large components (interpreted languages) take some seconds.
+    Returns when it is durable and a node has compiled it; large components (interpreted languages) take some seconds. Other
+    nodes compile it when they run their first worker of it.
     """
     from golemp2p_node.cli.api import Node
     from golemp2p_node.cli.progress import upload_component
@@ -93,7 +94,7 @@ def update(component: str, file: Path, ephemeral: bool | None, env: dict[str, st
 )
 @click.argument("name", required=False, shell_complete=component_names)
 def list_components(name: str | None) -> None:
-    """List the components of the node, or all versions of the one called NAME."""
+    """List all components, or all versions of the one called NAME."""
     from golemp2p_node.cli.api import Node
 
     with Node() as node:

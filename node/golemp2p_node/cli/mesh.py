@@ -42,7 +42,7 @@ def group() -> None:
     "invite",
     examples="""
         $ golemp2p mesh invite
-        $ ssh other "golemp2p node run --mesh 10.0.0.2:9882 --join $(golemp2p mesh invite)"
+        $ golemp2p mesh invite | ssh other "umask 077; cat > invite.txt"
     """,
 )
 def invite() -> None:
@@ -113,7 +113,12 @@ STATES = {
 
 @group.command("peers", examples="$ golemp2p mesh peers")
 def peers() -> None:
-    """List the nodes of the mesh, this one first: state, address, round trip, what they hold."""
+    """List the nodes of the mesh, this one first: state, address, round trip, what they hold.
+
+    A node that falls silent becomes suspect, then dead: others go on with what it led, and replace it after a minute. One that
+    is dead may come back; one that has left or was removed does not count any more. HTTP, RTT, HOLDS and LEADS are asked of each
+    node just now: "?" if it did not answer. HOLDS counts shards, LEADS those whose workers it runs.
+    """
     from golemp2p_node.cli.api import Node
 
     with Node() as node:
@@ -122,7 +127,7 @@ def peers() -> None:
     rows = (
         (
             short(peer["node"]) + (" (this one)" if peer["isSelf"] else ""),
-            peer["status"] if peer["isSelf"] or peer["status"] == "alive" else f"{peer['status']} {peer['sinceSeconds']:.0f} s",
+            peer_status(peer),
             ", ".join(peer["addresses"]),
             peer["http"],
             "" if peer["rttSeconds"] is None else f"{peer['rttSeconds'] * 1000:.1f} ms",
@@ -137,6 +142,14 @@ def peers() -> None:
     show(answer, lambda: table(columns, rows, empty="no nodes"))
 
 
+def peer_status(peer: dict[str, Any]) -> str:
+    if peer["isSelf"]:
+        return str(peer["status"])
+    if peer["status"] == "alive":
+        return "alive" if peer["version"] is not None else "alive, no answer"
+    return f"{peer['status']} {peer['sinceSeconds']:.0f} s"
+
+
 @group.command(
     "shards",
     examples="""
@@ -149,7 +162,8 @@ def shards(everywhere: bool) -> None:
     """List the shards this node holds: primary, voters, and how far each is.
 
     A shard is a slice of all workers and components, replicated as a unit. Its voters decide, a majority of them must be
-    there; its primary runs its workers.
+    there; its primary runs its workers. TERM is the number of the primary's right to do so, and grows with each election. COMMIT
+    is the last entry that a majority has, as far as this node knows, and the last one that it has itself.
     """
     from golemp2p_node.cli.api import Node
 
@@ -184,7 +198,11 @@ def state_of(shard: dict[str, Any]) -> str:
 
 @group.command("ring", examples="$ golemp2p mesh ring")
 def ring() -> None:
-    """Show who holds how much: replicas and primaries per node, beside its fair share by weight."""
+    """Show who holds how much: replicas and primaries per node, beside its fair share by weight.
+
+    VOTES counts the shards in which a node is a voter, COPIES those in which it only receives, LEADS those whose workers it
+    runs, SHARE the replicas it should hold. A newcomer is given a copy first, then a vote, then its part of the leads.
+    """
     from golemp2p_node.cli.api import Node
 
     with Node() as node:

@@ -59,6 +59,7 @@ def loaded_settings(assignments: tuple[str, ...], config: str | None, **named: A
         $ golemp2p node run
         $ golemp2p node run --data-dir ./data --http 127.0.0.1:8080
         $ golemp2p node run --mesh 10.0.0.2:9882 --join @invite.txt
+        $ golemp2p node run --data-dir ./second --http 127.0.0.1:9891 --mesh 127.0.0.1:9892 --join @invite.txt
         $ golemp2p node run --set workers.idle_ttl_s=60 --set limits.memory_bytes_max=256MiB
     """,
 )
@@ -66,8 +67,11 @@ def loaded_settings(assignments: tuple[str, ...], config: str | None, **named: A
 def run(**options: Any) -> None:
     """Run a node until it is told to stop (Ctrl-C, SIGTERM).
 
+    The first node founds a mesh, others join it with --join, once; each needs a data directory of its own.
+
     Prints one line per address it listens on, then logs to standard error. Stopping lets work under way finish within
-    drain_timeout_s; a second Ctrl-C ends at once. Either way nothing acknowledged is lost.
+    drain_timeout_s, and hands the rest to other nodes of its mesh; a second Ctrl-C ends at once. Either way nothing acknowledged
+    is lost.
     """
     loaded = loaded_settings(**options)
     from golemp2p_node.daemon import Listening, run_node

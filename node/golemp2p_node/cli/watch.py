@@ -24,7 +24,10 @@ from golemp2p_node.cli.target import WORKER, Target
 )
 @click.argument("target", metavar="COMPONENT/WORKER", type=WORKER, shell_complete=worker_names)
 def connect(target: Target) -> None:
-    """Follow a worker: its output, log lines and invocations, first recent ones, then live. Ctrl-C ends it."""
+    """Follow a worker: its output, log lines and invocations, first recent ones, then live. Ctrl-C ends it.
+
+    In a mesh it goes on when the worker does so at another node.
+    """
     from httpx_ws import HTTPXWSException, WebSocketDisconnect, WebSocketSession, WebSocketUpgradeError, connect_ws
 
     from golemp2p_node.cli.api import Node

@@ -26,7 +26,8 @@ def group() -> None:
     """Create, call, watch and mend workers.
 
     A worker is a named instance of a component, with its own memory and files. It is made by its first invocation, or by
-    `new` when it should have arguments or an environment. COMPONENT is a component's name or id.
+    `new` when it should have arguments or an environment. In a mesh any node may be asked; which one runs the worker follows
+    from its name, and `get` tells. COMPONENT is a component's name or id.
     """
 
 
@@ -56,17 +57,19 @@ group.add_command(invoke)
 @group.command("get", examples="$ golemp2p worker get counter/mine")
 @target_argument
 def get(target: Target) -> None:
-    """Show what is known of a worker: status, version, queue, memory, last error."""
-    from golemp2p_node.cli.api import Node
+    """Show what is known of a worker: status, version, queue, memory, last error, and at which node it runs."""
+    from golemp2p_node.cli.api import PRIMARY, Node, decoded
 
     with Node() as node:
-        answer = node.json("GET", node.worker_path(target.pair))
+        response = node.send("GET", node.worker_path(target.pair))
+    answer = decoded(response)
 
     def text() -> None:
         facts(
             {
                 "worker": target,
                 "status": answer["status"],
+                "runs at": response.headers.get(PRIMARY),
                 "last error": answer.get("lastError"),
                 "component version": answer["componentVersion"],
                 "created": answer["createdAt"],

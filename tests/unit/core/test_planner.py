@@ -196,6 +196,43 @@ def test_full_shards_are_copied_a_few_at_a_time():
     assert all(len(view.voters) == 3 for view in mesh.views.values())
 
 
+def test_so_many_shards_are_changed_at_once_and_the_others_follow():
+    mesh = Mesh(3, 32, profile=PlacementProfile(moves_max=4))
+    seen = []
+    while any(len(view.voters) == 1 for view in mesh.views.values()):
+        mesh.round()
+        seen.append(sum(len(view.learners) > 0 for view in mesh.views.values()))
+        assert len(seen) < 100
+    assert max(seen) == 4
+    assert len(mesh.history) == 2 * 32
+
+
+def test_a_change_that_never_ends_holds_the_others_up_for_a_moment_only():
+    planner = Planner(key_of(0), 2, PlacementProfile(moves_max=1))
+    planner.members_changed([Member(record_of(n), Status.ALIVE, 0) for n in range(3)], 0)
+    planner.shards_changed([ShardView(shard, (key_of(0),)) for shard in range(2)], 0)
+    (step,) = planner.on_time(0)
+    planner.shards_changed([ShardView(step.shard, step.voters, step.learners)], 0)
+    assert planner.on_time(0) == []
+    due_ns = planner.next_due_ns()
+    assert due_ns == PlacementProfile().retry_ns
+    assert [step.shard for step in planner.on_time(due_ns)] == [1]
+
+
+def test_shards_of_two_nodes_are_done_when_their_learner_has_caught_up():
+    planner = Planner(key_of(0), 3, PlacementProfile(moves_max=1))
+    planner.members_changed([Member(record_of(n), Status.ALIVE, 0) for n in range(2)], 0)
+    planner.shards_changed([ShardView(shard, (key_of(0),)) for shard in range(3)], 0)
+    now_ns, done = 0, []
+    while len(done) < 3:
+        for step in planner.on_time(now_ns):
+            planner.shards_changed([ShardView(step.shard, step.voters, step.learners, frozenset(step.learners))], now_ns)
+            done.append(step.shard)
+        assert planner.next_due_ns() is not None or len(done) == 3
+        now_ns = planner.next_due_ns() or now_ns
+    assert now_ns <= 10 * MS
+
+
 def test_nothing_moves_while_members_come_and_go():
     mesh = Mesh(6, 32)
     mesh.settle()

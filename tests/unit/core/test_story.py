@@ -89,6 +89,14 @@ def test_a_log_creates_its_worker_first() -> None:
     assert story.create is None
 
 
+def test_keys_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("golemp2p.core.story.KEYS_MAX", 2)
+    entries = [entry for key in "abcd" for entry in (invoked(key), DONE)]
+    reasons = told(CREATE, *entries, invoked("d"), DONE)[1]
+    assert reasons.count("is not looked at") == 1
+    assert "a second time" not in reasons
+
+
 def test_long_keys_are_cut_in_what_is_told() -> None:
     assert len(told(CREATE, invoked("k" * 1000), pending("k" * 1000))[1]) < 300
 

@@ -6,10 +6,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from golemp2p.drivers.mesh_state import GENESIS
 from golemp2p.errors import StorageFull
 from golemp2p.model import entries as e
+from golemp2p.model.dht import ShardHint
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.guests import STRING, U64
+from golemp2p.wire.certificate import load_genesis
+from golemp2p.wire.messages_dht import is_hint_genuine
 
 
 async def add(guest, n):
@@ -224,3 +228,54 @@ async def test_a_worker_is_replayed_to_where_it_stood_although_the_disk_of_its_n
         disk.faults.release()
     assert answers == [3]
     assert [info.worker.name for info in (await mesh.clients[1].workers(mesh.component)).workers] == [worker]
+
+
+async def test_whoever_leads_a_shard_can_prove_it_to_strangers(machines, autojump_clock):
+    mesh = machines(3)
+    await mesh.start_all()
+    genesis = load_genesis(await mesh[0].storage.get_meta(GENESIS))
+    for service in mesh.services.values():
+        for shard in service.peers.ready_shards():
+            term = service.peers.peer.shards[shard].term
+            hint = ShardHint(shard, term, service.peers.own, service.peers.peer._certify(shard))
+            assert is_hint_genuine(hint, genesis)
+
+
+async def test_a_worker_is_revived_with_all_that_a_majority_has(mesh, autojump_clock):
+    """Its node's disk hangs: the others commit what it has not written yet, and what is read there is not all."""
+    worker, answers = led_by(mesh, 0), []
+    client, leader = mesh.clients[1], mesh[0].storage.faults
+    assert await invoke(client, mesh.component, worker, "add", 1) == 1
+    leader.hold()
+    assert await invoke(client, mesh.component, worker, "add", 2, key="k") == 3
+    await client.interrupt_worker(WorkerId(mesh.component, worker), recover_immediately=True)
+
+    async def caller():
+        answers.append(await invoke(client, mesh.component, worker, "add", 4))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller)
+        await trio.sleep(0.2)
+        assert answers == []
+        leader.release()
+    assert answers == [7]
+    assert await invoke(client, mesh.component, worker, "add", 2, key="k") == 3
+
+
+async def test_a_timer_is_not_overlooked_by_a_node_whose_disk_is_slower_than_the_others(mesh, autojump_clock):
+    worker, answers = led_by(mesh, 0), []
+    faults = mesh[0].storage.faults
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 1
+
+    async def caller():
+        answers.append(await invoke(mesh.clients[1], mesh.component, worker, "nap", 12))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller)
+        begun = trio.current_time()
+        await mesh.until(lambda: bool(mesh[0].guests.effects))
+        faults.hold()
+        await trio.sleep(13)
+        faults.release()
+    assert answers == [2]
+    assert trio.current_time() - begun < 15

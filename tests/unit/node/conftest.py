@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1] / "drivers"))  # histories are forged there
 
 from node_fakes import FakeNode, Ran, Run, component, serve
 

@@ -50,11 +50,13 @@ Responder = Callable[[Seen], Answer]
 
 @dataclass
 class FakeNode:
-    """``answers``: (method, path) -> (status, JSON or bytes), or a function of the request. Unknown paths are 404."""
+    """``answers``: (method, path) -> (status, JSON or bytes), or a function of the request. Unknown paths are 404. ``headers``: in all
+    answers."""
 
     answers: dict[tuple[str, str], Answer | Responder] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
     def on(self, method: str, path: str, answer: Any, status: int = 200) -> None:
         self.answers[method, path] = answer if callable(answer) else (status, answer)
@@ -118,7 +120,8 @@ def serve(node: FakeNode) -> ThreadingHTTPServer:
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
-            self.send_header("Content-Type", "application/json")
+            for name, value in {"Content-Type": "application/json", **node.headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from node_fakes import FakeNode, Run
 
+from golemp2p.errors import DeadlineExceeded, Unreachable, WorldError
 from golemp2p.testing.mesh_admin import NODE, OTHER, SHARD, STATUS, FakeMeshAdmin
 from golemp2p_gateway.mesh import invite_json, peer_json, ring_json, shard_json, status_json
 from golemp2p_node.cli import mesh as commands
@@ -57,6 +58,18 @@ async def test_peers(golemp2p: Run, node: FakeNode) -> None:
     assert myself[:5] == ["node:abababababab", "(this", "one)", "alive", "10.0.0.1:9882"]
     assert silent == ["node:cdcdcdcdcdcd", "dead", "61", "s", "10.0.0.2:9882", "?", "?", "50", "?"]
     assert json.loads(golemp2p("mesh", "peers", "--format", "json").out) == body
+
+
+async def test_a_peer_that_did_not_answer_is_not_just_alive(golemp2p: Run, node: FakeNode) -> None:
+    _, dead = await FakeMeshAdmin().peers()
+    node.on("GET", "/v1/mesh/peers", {"peers": [peer_json(dead._replace(status="alive"))]})
+    assert " alive, no answer " in golemp2p("mesh", "peers").out
+
+
+@pytest.mark.parametrize("code", [error.code for error in (WorldError, DeadlineExceeded, Unreachable)])
+def test_without_a_majority_there_is_advice(golemp2p: Run, node: FakeNode, code: str) -> None:
+    node.on("GET", "/v1/components", {"code": code, "message": "nobody answered", "error": "nobody answered"}, 503)
+    assert "try: `golemp2p mesh peers`" in golemp2p("component", "list").err
 
 
 def test_shards(golemp2p: Run, node: FakeNode) -> None:

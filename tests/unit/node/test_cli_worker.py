@@ -123,6 +123,9 @@ def test_get(golemp2p: Run, node: FakeNode) -> None:
     assert "status             Failed" in out
     assert "it broke" in out
     assert "64.0 KiB" in out
+    assert "runs at" not in out  # the node does not know
+    node.headers["x-golemp2p-primary"] = "http://10.0.0.2:9881"
+    assert "runs at            http://10.0.0.2:9881" in golemp2p("worker", "get", "counter/mine").out
     node.on("GET", MINE, {"code": "worker-not-found", "message": "no such worker", "error": "x"}, 404)
     ran = golemp2p("worker", "get", "counter/mine")
     assert (ran.code, ran.err.splitlines()[0]) == (4, "error: no such worker")

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import apsw
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from replica_histories import History
+from storage_leftovers import nothing_is_left_over
 
 from golemp2p.core.replica_effects import ReadSegments
 from golemp2p.model.ids import Key
@@ -168,18 +168,3 @@ def test_storage_does_what_a_replicas_writes_mean(work: list[tuple[int, str, int
             nothing_is_left_over(Path(folder))
 
     trio.run(main)
-
-
-def nothing_is_left_over(folder: Path) -> None:
-    """Bytes without a segment, or segments without bytes, would stay for good."""
-    connection = apsw.Connection(str(folder / "storage.sqlite"), flags=apsw.SQLITE_OPEN_READONLY)
-    owned = "SELECT id FROM segments WHERE count > 0 UNION ALL SELECT id FROM staged"
-    assert connection.execute(f"SELECT count(*) FROM payloads WHERE id NOT IN ({owned})").get == 0
-    assert connection.execute(f"SELECT count(*) FROM ({owned}) WHERE id NOT IN (SELECT id FROM payloads)").get == 0
-    named = (
-        "SELECT key FROM heads UNION SELECT key FROM undescribed UNION SELECT log FROM base_heads UNION SELECT log FROM entries"
-    )
-    assert connection.execute(f"SELECT count(*) FROM segments WHERE log NOT IN ({named} WHERE log IS NOT NULL)").get == 0
-    tombstones = "SELECT count(*) FROM segments WHERE count = 0 AND id NOT IN (SELECT id FROM entries)"
-    assert connection.execute(tombstones).get == 0
-    connection.close()

@@ -159,6 +159,15 @@ def test_a_notary_tells_true_from_false() -> None:
     assert not other.is_branch_signed(signed)
 
 
+def test_a_log_lives_in_one_shard_only() -> None:
+    """Who leads another shard must not take its place."""
+    segment = segment_of(KEYS[0], 1, 1, NO_HASH, b"payload")
+    home = LOG.shard(1024)
+    at_home, elsewhere = (ShardNotary(KEYS[0], mesh_id=MESH, shard=shard, shards_count=1024) for shard in (home, home + 1))
+    assert at_home.is_segment_signed(segment)
+    assert not elsewhere.is_segment_signed(segment)
+
+
 def test_a_shard_grows_and_commits_over_the_real_format() -> None:
     stores = [r.Member(key.public_key, b"s" * 16) for key in KEYS]
     disks = [ReplicaDurable.at_birth(stores[0]), ReplicaDurable(), ReplicaDurable()]
