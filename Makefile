@@ -30,7 +30,8 @@ test: examples
 	$(BIN)/python -m pytest $(ARGS)
 
 torture: examples
-	$(BIN)/python tests/integration/kill_under_load.py --kills 200 --clients 8 $(ARGS)
+	$(BIN)/python tests/integration/kill_under_load.py --kills 200 --clients 8
+	$(BIN)/python tests/integration/mesh_under_fire.py --minutes 10 $(ARGS)
 
 # From the compiled copy, where one can be made; a PYTHONPATH that is not there changes nothing.
 simulate: $(STAMP)

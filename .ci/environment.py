@@ -7,7 +7,8 @@ Debian splits Python: a plain ``python3`` has the ``venv`` module but neither pi
 3. an environment without pip, filled by pip's wheel, fetched from the package index that the user's settings name
 4. ``apt-get install python3-venv`` when we may, then 1 again
 
-If all fail, one line says what to type. Run by the Makefile; plain enough for older Pythons, so that they get a clear line.
+If all fail, one line says what to type. Then, for root on Debian, the programs with which tests cut the links between nodes; without
+them those tests are skipped. Run by the Makefile; plain enough for older Pythons, so that they get a clear line.
 """
 
 import configparser
@@ -39,6 +40,7 @@ def main():
         make_environment()
     print("installing golemp2p and what it needs into .venv", flush=True)
     run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", f".[{EXTRAS}]"])
+    add_network_tools()
 
 
 def has_pip():
@@ -137,19 +139,33 @@ def index_url():
 
 
 def with_debian_package():
-    apt = shutil.which("apt-get")
-    if apt is None:
+    if shutil.which("apt-get") is None:
         return False
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if prefix and (shutil.which("sudo") is None or not quiet(["sudo", "-n", "true"])):
         return False
     print("installing python3-venv", flush=True)
-    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
-    command = [*prefix, apt, "install", "--yes", "--no-install-recommends", package]
-    if not quiet(command, DEBIAN_FRONTEND="noninteractive"):
-        quiet([*prefix, apt, "update"])
-        quiet(command, DEBIAN_FRONTEND="noninteractive")
+    install(prefix, f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")
     return quiet([sys.executable, "-m", "venv", "--clear", VENV])
+
+
+def add_network_tools():
+    """Only where we are root anyway, as in a container: nobody is asked for a password for the sake of a few tests."""
+    wanted = (("ip", "iproute2"), ("tc", "iproute2"), ("nft", "nftables"))
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    packages = sorted({package for program, package in wanted if shutil.which(program, path=path) is None})
+    if packages and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None:
+        print(f"installing {' and '.join(packages)}, with which tests cut the links between nodes", flush=True)
+        install([], *packages)
+
+
+def install(prefix, *packages):
+    """Whether Debian packages could be installed; with a fresh list of packages if need be."""
+    command = [*prefix, "apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if quiet(command, DEBIAN_FRONTEND="noninteractive"):
+        return True
+    quiet([*prefix, "apt-get", "update"])
+    return quiet(command, DEBIAN_FRONTEND="noninteractive")
 
 
 def quiet(command, **environment):

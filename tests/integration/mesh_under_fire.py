@@ -7,7 +7,7 @@ everything heals, and then holds:
     every request is answered                 each worker's answers have an order, within their real times, that a counter explains
     no acknowledged addition is lost          a key that is used again gives the answer that it gave before
     none was done twice                       every oplog has one invocation per key, and is the same through any node
-    no node ended by itself                   every store passes `golemp2p storage verify`
+    no node ended by itself                   every store passes `golemp2p storage verify`, histories `golemp2p worker verify`
 
     python tests/integration/mesh_under_fire.py --minutes 10 --clients 8     (``make torture``)
 
@@ -355,6 +355,7 @@ def run(
         assert not judge.problems, "\n".join([*judge.problems, mesh.logs()])
         judge.check_repeats(mesh, component, dice)
         judge.check_oplogs(mesh, component, dice)
+        _check_histories(mesh, judge, dice)
         _check_ends(mesh, judge)
         assert not judge.problems, "\n".join([*judge.problems, mesh.logs()])
         slowest = max(threads, key=lambda thread: thread.slowest_ns)
@@ -384,6 +385,17 @@ def _heal(mesh: MeshProcess, threads: Sequence[Client]) -> dict[str, Any]:
     answered_s = time.monotonic() - began
     mesh.wait_led(timeout_s=HEAL_S)
     return {"healed_s": round(time.monotonic() - began, 2), "all_answered_s": round(answered_s, 2)}
+
+
+def _check_histories(mesh: MeshProcess, judge: Judge, dice: random.Random) -> None:
+    """Of some workers: who led them was elected, and what they say they did they do again."""
+    for worker in dice.sample(sorted(judge.history.by_worker()), 2):
+        node = dice.choice(mesh.nodes)
+        asking = node.place.command([str(COMMAND), "worker", "verify", f"errand/{worker}"])
+        environment = {**os.environ, "GOLEMP2P_URL": node.url}
+        done = subprocess.run(asking, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode != 0:
+            judge.problem(f"{worker} at {node.name}: worker verify ends with {done.returncode}: {done.stdout}{done.stderr}")
 
 
 def _check_ends(mesh: MeshProcess, judge: Judge) -> None:
