@@ -7,7 +7,7 @@ comes back and catches up. Everything is checked; the exit status is 0 only when
 with curl and with the command line, to be typed by hand.
 
 Needs nothing but a built cart (``python examples/build.py cart-python``) and the installed ``golemp2p`` command. Touches no process
-but those it started, and leaves nothing behind.
+but those it started, and leaves nothing behind, the compiled cart in ~/.cache/golemp2p excepted.
 """
 
 from __future__ import annotations
