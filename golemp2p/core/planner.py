@@ -267,23 +267,20 @@ class Planner:
             self._about = about
             self._stale = dict.fromkeys(self._views)
         self._moving = {shard: until_ns for shard, until_ns in self._moving.items() if until_ns > now_ns}
+        was_full = self._is_full
         copies = sum(self._is_copying(view) for view in self._views.values())
         effects: list[Effect] = []
-        looked_at, self._stale = [self._views[shard] for shard in self._stale], {}
-        for view in sorted(looked_at, key=lambda view: (self._urgency(view, about), view.shard)):
+        for view in self._in_order(about):
             shard = view.shard
-            if self._waiting.get(shard, now_ns) > now_ns:
-                self._stale[shard] = None
+            if self._waiting.get(shard, now_ns) > now_ns or not self._may_move(shard):
                 continue
             step = next_step(view, self._target(shard), about)
             if step is None:
+                del self._stale[shard]
                 if view.caught_up.issuperset(view.learners):
                     self._moving.pop(shard, None)
                 continue
-            self._stale[shard] = None
             if isinstance(step, HandOver) and self._own in self._present and self._is_new(shard, now_ns):
-                continue
-            if shard not in self._moving and len(self._moving) >= self._profile.moves_max:
                 continue
             if self._copies(step, view) and copies >= self._profile.copies_max:
                 continue
@@ -291,7 +288,21 @@ class Planner:
             self._waiting[shard] = self._moving[shard] = now_ns + self._profile.retry_ns
             effects.append(step)
         self._set_due(now_ns, about)
+        if was_full and not self._is_full:
+            self._due_ns = now_ns + MS  # for those that were not looked at
         return effects
+
+    def _in_order(self, about: Situation) -> list[ShardView]:
+        """Those that there may be something to propose for, the most urgent first."""
+        shards = [shard for shard in self._stale if self._may_move(shard)]
+        return sorted([self._views[shard] for shard in shards], key=lambda view: (self._urgency(view, about), view.shard))
+
+    def _may_move(self, shard: int) -> bool:
+        return shard in self._moving or not self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._moving) >= self._profile.moves_max
 
     def _is_new(self, shard: int, now_ns: int) -> bool:
         """Whether this node has led ``shard`` so short that it waits before it hands it on: its predecessor may know something, such
@@ -342,7 +353,7 @@ class Planner:
     def _set_due(self, now_ns: int, about: Situation) -> None:
         """The next moment at which time alone changes what should be done."""
         dues = [due_ns for due_ns in self._waiting.values() if due_ns > now_ns]
-        if len(self._moving) >= self._profile.moves_max:
+        if self._is_full:
             dues += self._moving.values()
         if about.dead:
             voters = {key: None for view in self._views.values() for key in view.voters}

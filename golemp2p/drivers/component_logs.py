@@ -124,6 +124,7 @@ class ComponentLogs:
     async def owned(self, *, after: str = "", count: int | None = None) -> list[list[ComponentInfo]]:
         """The versions of every component in this node's shards, ordered by id (as text), from after ``after`` on, at most ``count``
         components. Without those that are damaged, and those of shards that are lost meanwhile."""
+        await self._shards.level_all()
         found: list[list[ComponentInfo]] = []
         while count is None or len(found) < count:
             heads = await self._storage.heads(

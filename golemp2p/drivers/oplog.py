@@ -64,6 +64,10 @@ class Appending(Protocol):
         """Returns when all that was appended to ``shard`` so far is committed, and in storage."""
         ...
 
+    async def level_all(self) -> None:
+        """The same of every shard that this node leads."""
+        ...
+
     def append(
         self,
         log: Key,

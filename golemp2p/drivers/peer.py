@@ -223,9 +223,11 @@ class PeerDriver:
 
     def _check_hope(self, shard: int) -> None:
         """Raises ``DataDamaged`` for a shard of which this node is the only voter and has not all that it should have: nobody can lead
-        it, and nobody can mend it."""
+        it, and nobody can mend it. Not for one that another node leads: a founder that takes a shard in again begins with the
+        configuration of its birth, itself alone, and has yet to hear of the others."""
         shards = self.peer.shards
-        if shard in shards and shards[shard].is_damaged and shards.voters(shard) == (self.own,):
+        is_alone = shard in shards and shards.voters(shard) == (self.own,) and self.primary(shard) in (None, self.own)
+        if is_alone and shards[shard].is_damaged:
             raise DataDamaged(
                 f"shard {shard}",
                 "the only node that has it has lost part of it, or reads damage there; restore a backup, or have it go on without that:"

@@ -68,6 +68,10 @@ class ReplicaWrites:
             self._waiting[shard] = []
             self._write(shard, [persist])
 
+    def is_level(self, shard: int) -> bool:
+        """Whether everything that was submitted of ``shard`` is durable."""
+        return shard not in self._waiting
+
     def when_level(self, shard: int, callback: Callable[[], None]) -> None:
         """Call ``callback`` once everything that was submitted of ``shard`` so far is durable; at once, if it is."""
         if shard in self._waiting:

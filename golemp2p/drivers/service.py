@@ -231,6 +231,7 @@ class LocalClient:
         await self._components.require(component)
         prefix = f"{component}/"
         after = prefix + cursor if cursor else ""
+        await self._shards.level_all()
         most, shards = min(max(count, 1), PAGE_MAX), self._shards.ready_shards()
         heads = await self._storage.heads(WORKER, shards=shards, prefix=prefix, after=after, count=most)
         found = []

@@ -61,6 +61,7 @@ class Shards:
         self._spawn = spawn
         self.shards_count = peers.shards_count
         self._pending: dict[int, deque[tuple[int, Done]]] = {}
+        self._levelling: dict[int, set[trio.Event]] = {}
         self._started: list[Callable[[int], None]] = []
         self._stopped: list[Callable[[int], None]] = []
         self._new: list[int] = []
@@ -89,21 +90,49 @@ class Shards:
             raise error
 
     async def level(self, shard: int) -> None:
-        """Returns when all that was appended to ``shard`` so far is committed, and in the storage of this node. Raises as ``check``."""
+        """Returns when all that was appended to ``shard`` so far is committed, and in the storage of this node: what was committed may
+        not be on its own disk yet, since others are a majority without it. Raises as ``check``, also once that would raise."""
         self.check(shard)
-        replica = self._replica(shard)
-        last = replica.log.last_position
-        while replica.commit_position < last:
+        last = self._replica(shard).log.last_position
+        while self._replica(shard).commit_position < last:
             event = trio.Event()
             self._pending.setdefault(shard, deque()).append((last, lambda _error, event=event: event.set()))  # type: ignore[misc]
             await event.wait()
             self.check(shard)
-            replica = self._replica(shard)
-        event = trio.Event()
-        self._peers.writes.when_level(shard, event.set)
-        if not event.is_set():
-            await event.wait()
+        news, is_level = trio.Event(), False
+
+        def levelled() -> None:
+            nonlocal is_level
+            is_level = True
+            news.set()
+
+        self._peers.writes.when_level(shard, levelled)
+        if not is_level:
+            awaited = self._levelling.setdefault(shard, set())
+            awaited.add(news)
+            await news.wait()
+            awaited.discard(news)
             self.check(shard)
+            if not is_level:  # it was lost, and is led here again
+                raise moved(shard)
+
+    async def level_all(self) -> None:
+        """As ``level``, of every shard that this node leads; those that it loses meanwhile are left out. Raises what a disk refused."""
+        for shard in self.ready_shards():
+            try:
+                if not self._is_level(shard):
+                    await self.level(shard)
+            except Moved:
+                continue
+
+    def _is_level(self, shard: int) -> bool:
+        self.check(shard)
+        replica = self._replica(shard)
+        return replica.commit_position >= replica.log.last_position and self._peers.writes.is_level(shard)
+
+    def when_level(self, shard: int, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once everything that this node knows of ``shard`` so far is in its storage."""
+        self._peers.writes.when_level(shard, callback)
 
     # -- writing
 
@@ -218,6 +247,8 @@ class Shards:
         pending = self._pending.pop(shard, None)
         while pending:
             pending.popleft()[1](error)
+        for news in self._levelling.pop(shard, ()):
+            news.set()
 
     async def _settle(self) -> None:
         """Tell the tenants of shards that have started, once it is known what their logs are."""

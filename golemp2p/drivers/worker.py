@@ -335,7 +335,7 @@ class Worker:
         entries, self._unread = self._unread, None
         if entries is None and not self.create.ephemeral:
             await self.writer.commit()
-            entries = await self.node.read_entries(self.id)
+            entries = await self.node.read_entries(self.id, self.writer.durable)
         component = await self._component()
         self._execution = await Execution.start(self, component, entries or [])
         await self._execution.replay()
@@ -403,7 +403,7 @@ class Worker:
         if wake_ns is None:
             self.writer.flush_nowait()
         else:
-            self.writer.when_durable(lambda error: None if error else self.node.timer_set(wake_ns))
+            self.writer.when_durable(lambda error: None if error else self.node.sleeps_until(self, wake_ns))
         return False
 
     def _exit(self, exited: GuestExited) -> bool:

@@ -60,7 +60,8 @@ PRESSURE_RATIO = 0.8
 
 
 class Workers:
-    """``node_name`` is written into new workers. ``timer_set(wake_ns)`` is called when a worker went to sleep durably."""
+    """``node_name`` is written into new workers. ``timer_set(wake_ns)`` is called when a worker went to sleep, and this
+    node's storage knows."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class Workers:
         self.random_bytes = random_bytes
         self.spawn = spawn
         self.files_dir = files_dir
-        self.timer_set = timer_set
+        self._timer_set = timer_set
         self.task_ended = trio.lowlevel.ParkingLot()
         self.other_promises: OtherPromises
         """Set before the first worker runs."""
@@ -219,8 +220,10 @@ class Workers:
         await self._free(worker)
         with _Hold(self._held, worker):
             found = self._loaded.get(worker)
-            if found is None and await self.storage.head(worker.key) is None:
-                raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
+            if found is None:
+                await self._shards.level(self.shard_of(worker))
+                if await self.storage.head(worker.key) is None:
+                    raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
             if found is not None:
                 await found.stop(WorkerInterrupted(f"worker {worker.name!r} was deleted"))
                 try:
@@ -244,18 +247,24 @@ class Workers:
 
     # -- what workers ask -----------------------------------------------------------------------------------------------
 
-    async def read_entries(self, worker: WorkerId) -> list[e.Entry]:
-        """The whole log of a worker, checked."""
-        head = await self.storage.head(worker.key)
-        if head is None:
-            raise WorkerNotFound(f"the log of worker {worker} is gone")
+    async def read_entries(self, worker: WorkerId, durable: int) -> list[e.Entry]:
+        """The whole log of a worker, checked; at least the entries before ``durable``, which are committed."""
+        head = await self._committed_head(worker)
+        if head.tail < durable:
+            raise DataDamaged(f"worker {worker}", f"its log ends at entry {head.tail - 1}, and had {durable - 1}")
         return await read_log(self.storage, head)
 
-    async def recorded_result(self, worker: WorkerId, index: int) -> Any:
-        """The value in the ``ExportedFunctionCompleted`` at ``index``."""
+    async def _committed_head(self, worker: WorkerId) -> LogHead:
+        """Of a log that exists: as of now at least."""
+        await self._shards.level(self.shard_of(worker))
         head = await self.storage.head(worker.key)
         if head is None:
             raise WorkerNotFound(f"the log of worker {worker} is gone")
+        return head
+
+    async def recorded_result(self, worker: WorkerId, index: int) -> Any:
+        """The value in the ``ExportedFunctionCompleted`` at ``index``, which is committed."""
+        head = await self._committed_head(worker)
         for entry in await read_range(self.storage, self.blobs, head, index, 1):
             if isinstance(entry, e.ExportedFunctionCompleted) and isinstance(entry.response, bytes):
                 return loads(entry.response)
@@ -293,6 +302,10 @@ class Workers:
             self.forget(worker)
         if worker.state.suspended and not worker.gone and worker.writer.broken is None:
             worker.writer.when_durable(lambda error: self._release(worker))
+
+    def sleeps_until(self, worker: Worker, wake_ns: int) -> None:
+        """It suspended, which is committed."""
+        self._shards.when_level(self.shard_of(worker.id), lambda: self._timer_set(wake_ns))
 
     def forget(self, worker: Worker) -> None:
         """Take a broken worker out of the table; it is read anew on next use."""
@@ -335,11 +348,12 @@ class Workers:
                 return
 
     async def wake(self, worker: WorkerId) -> None:
-        """The time ``worker`` waits for has come. Returns when that is durable."""
+        """The time ``worker`` waits for has come. Returns when that is durable, and to be read here."""
         found = await self.lookup(worker)
         if found is not None:
             found.wake_from_timer()
             await found.writer.commit()
+            await self._shards.level(self.shard_of(worker))
 
     # -- leaving memory -------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -123,6 +123,19 @@ class MemoryStorage:
         after._durable = self._durable
         self._durable = _Durable()
         return after
+
+    def copy(self) -> MemoryStorage:
+        """What is durable now, as a storage of its own: an image of the disk."""
+        other = MemoryStorage()
+        durable = self._durable
+        replicas = {shard: replica.copy() for shard, replica in durable.replicas.items()}
+        other._durable = _Durable(replicas, dict(durable.places), dict(durable.blobs), dict(durable.meta))
+        return other
+
+    @property
+    def durable_replicas(self) -> Mapping[int, MemoryReplica]:
+        """For those who look at the disk from outside."""
+        return self._durable.replicas
 
     # ---------------------------------------------------------------------------------------------------------- writes
 

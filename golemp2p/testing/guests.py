@@ -91,6 +91,16 @@ class ScriptedGuest:
         journal.record("test:promise::await", "read-local", self._hash(index), dumps(value))
         return value
 
+    async def poll_promise(self, index: int) -> bytes | None:
+        """Value of a promise of this worker, if it has one; journalled."""
+        journal, name = self.host.journal, "test:promise::poll"
+        if journal.replaying:
+            known: bytes | None = loads(journal.take(name, self._hash(index)))
+            return known
+        value = await self.host.promises.poll(self.host.worker, index)
+        journal.record(name, "read-local", self._hash(index), dumps(value))
+        return value
+
     def say(self, text: str) -> None:
         self.host.log("stdout", "", text)
 

@@ -59,6 +59,7 @@ class NodeProcess:
 
     def __init__(self, data_dir: Path, place: Place | None = None, **settings: str) -> None:
         self.data_dir = data_dir
+        self.name = data_dir.name
         self.place = place or Loopback()
         self.port, self.mesh_port = _free_port(), _free_port()
         self.log_path = data_dir.with_suffix(".log")

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Protocol
 
 from golemp2p_sim.faults import KINDS, Fault
-from golemp2p_sim.node import Subject
 
 
 class Limit(Enum):
@@ -24,6 +24,16 @@ class Limit(Enum):
     NONE = "none"
 
 
+class Promises(Protocol):
+    """What ``node.Subject`` says of these."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def survives(self) -> frozenset[str]: ...
+    def groups(self) -> Sequence[tuple[int, ...]]: ...
+
+
 class Atlas:
     """``harm`` and ``away``: the limits. Faults that the subject does not promise to survive are refused in any case.
     ``groups``: how the groups stand now; ``None`` for those of the subject."""
@@ -31,7 +41,7 @@ class Atlas:
     __slots__ = ("_away", "_away_limit", "_groups", "_harm_limit", "_harmed", "_subject", "harmed_ever")
 
     def __init__(
-        self, subject: Subject, *, harm: Limit, away: Limit, groups: Callable[[], Sequence[tuple[int, ...]]] | None = None
+        self, subject: Promises, *, harm: Limit, away: Limit, groups: Callable[[], Sequence[tuple[int, ...]]] | None = None
     ) -> None:
         self._subject, self._groups = subject, groups or subject.groups
         self._harm_limit, self._away_limit = harm, away

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from golemp2p.core.effects import Notice, Persist, Send
@@ -156,6 +157,33 @@ class Host:
         self.aims.clear()
         self.world.trace.add(self.world.now, tr.GONE, self.index, 0)
         self.world.is_gone(self.index)
+
+    @property
+    def runs(self) -> bool:
+        """There is a process, frozen or not."""
+        return self.node is not None
+
+    def led(self) -> int:
+        """Shards that it is primary of."""
+        return sum(view.primary for view in self.node.replicas()) if self.node else 0
+
+    # -- disk -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def faults(self) -> Disk:
+        return self.disk
+
+    def rot(self, dice: Random) -> str:
+        return self.disk.image.rot(dice)
+
+    def lose_store(self) -> None:
+        self.disk.lose(self.world.subject.image())
+
+    def store_copy(self) -> Image:
+        return self.disk.image.copy()
+
+    def put_back(self, copy: Image) -> None:
+        self.disk.restore(copy)
 
     # -- clock ----------------------------------------------------------------------------------------------------------------
 
@@ -369,8 +397,3 @@ class Host:
                     aim.strike()
                     return self.node is None
         return False
-
-
-def empty_image(world: World) -> Image:
-    """What a new disk holds."""
-    return world.subject.image()

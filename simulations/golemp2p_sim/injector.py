@@ -14,10 +14,9 @@ from golemp2p_sim import trace as tr
 from golemp2p_sim.atlas import Atlas
 from golemp2p_sim.byzantine import Liar
 from golemp2p_sim.faults import KINDS, PRIMARY, Fault
-from golemp2p_sim.host import Aim, empty_image
+from golemp2p_sim.host import Aim
 from golemp2p_sim.network import Weather, between
-from golemp2p_sim.node import Image
-from golemp2p_sim.world import World
+from golemp2p_sim.stage import Stage
 
 REPLACE_DISK_NS = 100_000_000
 """How long a node is away while its disk is swapped."""
@@ -39,13 +38,13 @@ class Injector:
     """One per run. ``happened`` tells what was really injected, for checkers and plots; ``told`` are called with each fault that
     begins (just before) and ends (just after), and which of the two it is."""
 
-    def __init__(self, world: World, atlas: Atlas, tape: Sequence[Fault]) -> None:
+    def __init__(self, world: Stage, atlas: Atlas, tape: Sequence[Fault]) -> None:
         self.world, self.atlas = world, atlas
         self.happened: list[Happened] = []
         self.told: list[Callable[[Fault, bool], None]] = []
         self._undo: dict[int, Callable[[], None]] = {}
         self._healed = False
-        self._dice = [world.streams.stream(f"injector/{index}") for index in range(world.options.nodes)]
+        self._dice = [world.streams.stream(f"injector/{index}") for index in range(len(world.machines))]
         world.on_repaired.append(atlas.repaired)
         world.on_gone.append(self._gone)
         for fault in sorted(tape, key=lambda fault: fault.at_ns):
@@ -66,10 +65,10 @@ class Injector:
         world.trace.add(world.now, tr.HEAL, 0, 0)
         if world.log:
             world.log("heal", None, None, "all faults end")
-        for host in world.hosts:
+        for host in world.machines:
             host.aims.clear()
             host.mangler = None
-            host.disk.mend()
+            host.faults.mend()
             host.thaw()
             host.start()
         world.bear_all()
@@ -122,37 +121,37 @@ class Injector:
             return "nobody is there" if kind.nodes == "side" else "nobody is primary"
         if kind.nodes == "two" and len(set(fault.nodes)) < 2:
             return "there is no second node"
-        nodes = [self.world.hosts[node] for node in fault.nodes]
+        nodes = [self.world.machines[node] for node in fault.nodes]
         if any(not host.born for host in nodes):
             return "the node is not born yet"
         if any(host.gone for host in nodes):
             return "the node is gone"
         if fault.kind == "leave" and (nodes[0].leaving or not self._can_spare(fault.nodes[0])):
             return "the node leaves already" if nodes[0].leaving else "too few nodes would be left for what it has"
-        if kind.nodes == "one" and any(host.node is None or host.frozen for host in nodes):
+        if kind.nodes == "one" and any(not host.runs or host.frozen for host in nodes):
             return "the node is away already"
         if fault.kind == "byzantine" and nodes[0].mangler is not None:
             return "the node lies already"
         return ""
 
     def _is_present(self, node: int) -> bool:
-        host = self.world.hosts[node]
+        host = self.world.machines[node]
         return host.born and not host.gone
 
     def _can_spare(self, node: int) -> bool:
         """Whether each group would find enough nodes that stay."""
-        stay = sum(not self.world.hosts[other].leaving for other in self.world.present if other != node)
+        stay = sum(not self.world.machines[other].leaving for other in self.world.present if other != node)
         return stay >= max(map(len, self.world.groups()), default=1)
 
     def _primary(self) -> tuple[int, ...]:
         """Who leads most shards just now; ``()`` if nobody leads any."""
-        led = [sum(view.primary for view in host.node.replicas()) if host.node else 0 for host in self.world.hosts]
+        led = [host.led() for host in self.world.machines]
         return (led.index(max(led)),) if any(led) else ()
 
     # -- processes and clocks: each returns how it ends ------------------------------------------------------------------------
 
     def _do_crash(self, fault: Fault) -> Callable[[], None]:
-        host = self.world.hosts[fault.nodes[0]]
+        host = self.world.machines[fault.nodes[0]]
         host.crash(fault.kind)
         return host.start
 
@@ -160,7 +159,7 @@ class Injector:
 
     def _do_aimed_crash(self, fault: Fault) -> Callable[[], None]:
         """The aim waits while the fault lasts; once it strikes, the node is away for a quarter of that."""
-        host = self.world.hosts[fault.nodes[0]]
+        host = self.world.machines[fault.nodes[0]]
         world = self.world
 
         def strike() -> None:
@@ -178,24 +177,24 @@ class Injector:
         return over
 
     def _do_freeze(self, fault: Fault) -> Callable[[], None]:
-        host = self.world.hosts[fault.nodes[0]]
+        host = self.world.machines[fault.nodes[0]]
         host.freeze()
         return host.thaw
 
     def _do_destroyed(self, fault: Fault) -> Callable[[], None]:
-        self.world.hosts[fault.nodes[0]].destroy(fault.kind)
+        self.world.machines[fault.nodes[0]].destroy(fault.kind)
         return _nothing
 
     def _do_leave(self, fault: Fault) -> Callable[[], None]:
-        self.world.hosts[fault.nodes[0]].leave()
+        self.world.machines[fault.nodes[0]].leave()
         return _nothing
 
     def _do_clock_jump(self, fault: Fault) -> Callable[[], None]:
-        self.world.hosts[fault.nodes[0]].jump(fault.amount)
+        self.world.machines[fault.nodes[0]].jump(fault.amount)
         return _nothing
 
     def _do_clock_skew(self, fault: Fault) -> Callable[[], None]:
-        host = self.world.hosts[fault.nodes[0]]
+        host = self.world.machines[fault.nodes[0]]
         host.skew(fault.amount)
         return lambda: host.skew(0)
 
@@ -240,11 +239,11 @@ class Injector:
         return over
 
     def _do_clog(self, fault: Fault) -> Callable[[], None]:
-        links = between(fault.nodes, range(len(self.world.hosts)))
+        links = between(fault.nodes, range(len(self.world.machines)))
         return self._weather(Weather(clogged_until_ns=self.world.now + fault.for_ns, links=links))
 
     def _do_slow_link(self, fault: Fault) -> Callable[[], None]:
-        links = between(fault.nodes, range(len(self.world.hosts)))
+        links = between(fault.nodes, range(len(self.world.machines)))
         return self._weather(Weather(slow_factor=max(1, fault.amount), links=links))
 
     def _do_loss(self, fault: Fault) -> Callable[[], None]:
@@ -257,7 +256,7 @@ class Injector:
         return self._weather(Weather(reorder=fault.amount))
 
     def _do_reset(self, fault: Fault) -> Callable[[], None]:
-        first, second = (self.world.hosts[node] for node in fault.nodes)
+        first, second = (self.world.machines[node] for node in fault.nodes)
         self.world.network.reset(first.index, second.index, self.world.now)
         first.on_reset(second.key)
         second.on_reset(first.key)
@@ -266,52 +265,52 @@ class Injector:
     # -- disks ----------------------------------------------------------------------------------------------------------------
 
     def _do_disk_slow(self, fault: Fault) -> Callable[[], None]:
-        disk = self.world.hosts[fault.nodes[0]].disk
+        disk = self.world.machines[fault.nodes[0]].faults
         disk.slow_factor = max(1, fault.amount)
         return lambda: setattr(disk, "slow_factor", 1)
 
     def _do_disk_full(self, fault: Fault) -> Callable[[], None]:
-        disk = self.world.hosts[fault.nodes[0]].disk
+        disk = self.world.machines[fault.nodes[0]].faults
         disk.full = True
         return lambda: setattr(disk, "full", False)
 
     def _do_disk_error(self, fault: Fault) -> Callable[[], None]:
-        disk = self.world.hosts[fault.nodes[0]].disk
+        disk = self.world.machines[fault.nodes[0]].faults
         disk.failing = True
         return lambda: setattr(disk, "failing", False)
 
     def _do_sync_dropped(self, fault: Fault) -> Callable[[], None]:
-        disk = self.world.hosts[fault.nodes[0]].disk
+        disk = self.world.machines[fault.nodes[0]].faults
         disk.dropping = True
         return lambda: setattr(disk, "dropping", False)
 
     def _do_bit_rot(self, fault: Fault) -> Callable[[], None]:
-        host = self.world.hosts[fault.nodes[0]]
+        host = self.world.machines[fault.nodes[0]]
         host.crash("bit rot")
-        what = host.disk.image.rot(self._dice[host.index])
+        what = host.rot(self._dice[host.index])
         if self.world.log:
             self.world.log("fault", host.index, None, f"rotten: {what or 'nothing there'}")
         return host.start
 
     def _do_store_lost(self, fault: Fault) -> Callable[[], None]:
-        host = self.world.hosts[fault.nodes[0]]
+        host = self.world.machines[fault.nodes[0]]
         host.crash("store lost")
-        host.disk.lose(empty_image(self.world))
+        host.lose_store()
         return host.start
 
     def _do_store_restored(self, fault: Fault) -> Callable[[], None]:
-        host = self.world.hosts[fault.nodes[0]]
-        old: Image = host.disk.image.copy()
+        host = self.world.machines[fault.nodes[0]]
+        old = host.store_copy()
 
         def put_back() -> None:
             host.crash("old disk image restored")
-            host.disk.restore(old)
+            host.put_back(old)
             self.world.after(REPLACE_DISK_NS, lambda _a, _b, _c: host.start())
 
         return put_back
 
     def _do_byzantine(self, fault: Fault) -> Callable[[], None]:
-        host = self.world.hosts[fault.nodes[0]]
+        host = self.world.machines[fault.nodes[0]]
         host.mangler = Liar(fault.step, self._dice[host.index])
 
         def honest() -> None:

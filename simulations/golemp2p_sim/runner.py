@@ -23,6 +23,9 @@ from golemp2p_sim.units import S
 
 AGAIN_TIMEOUT_S = 600
 
+Play = Callable[[tuple[Scenario, int, str]], tuple[Result, float]]
+"""Scenario, seed, mutation -> result and CPU seconds."""
+
 
 @dataclass(slots=True)
 class Summary:
@@ -120,8 +123,10 @@ def play(job: tuple[Scenario, int, str]) -> tuple[Result, float]:
     return result, time.process_time() - started
 
 
-def run_seeds(scenario: Scenario, seeds: Sequence[int], *, jobs: int = 1, mutation: str = "") -> Iterator[tuple[Result, float]]:
-    """Results in order of seed. Closing the iterator ends the processes."""
+def run_seeds(
+    scenario: Scenario, seeds: Sequence[int], *, jobs: int = 1, mutation: str = "", play: Play = play
+) -> Iterator[tuple[Result, float]]:
+    """Results in order of seed. Closing the iterator ends the processes. ``play``: a function of a module, for other levels."""
     work = [(scenario, seed, mutation) for seed in seeds]
     if jobs <= 1 or len(work) <= 1:
         yield from map(play, work)
@@ -139,15 +144,15 @@ def summarize(results: Iterator[tuple[Result, float]], told: Callable[[Result, S
     return summary
 
 
-def hash_elsewhere(case: Case, hash_seed: int) -> str:
-    """The trace hash of ``case`` in a new process with another PYTHONHASHSEED."""
+def hash_elsewhere(case: Case, hash_seed: int, *, module: str = "golemp2p_sim") -> str:
+    """The trace hash of ``case`` in a new process with another PYTHONHASHSEED. ``module``: what plays it there."""
     environment = {
         **os.environ,
         "PYTHONHASHSEED": str(hash_seed),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "golemp2p_sim"],
+    done = subprocess.run(  # noqa: S603 - a module of ours
+        [sys.executable, "-m", module],
         input=json.dumps(case_to_json(case)),
         env=environment,
         capture_output=True,

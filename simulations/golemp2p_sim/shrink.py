@@ -33,12 +33,19 @@ class Shrunk:
 
 
 class Shrinker:
-    """``told(runs, faults, wishes)`` follows the work."""
+    """``told(runs, faults, wishes)`` follows the work; ``play(case, keep_lines=...)`` runs a case."""
 
-    def __init__(self, case: Case, *, runs_max: int = RUNS_MAX, told: Callable[[int, int, int], None] | None = None) -> None:
-        self._runs, self._runs_max, self._told = 0, runs_max, told
+    def __init__(
+        self,
+        case: Case,
+        *,
+        runs_max: int = RUNS_MAX,
+        told: Callable[[int, int, int], None] | None = None,
+        play: Callable[..., Result] = run_case,
+    ) -> None:
+        self._runs, self._runs_max, self._told, self._play = 0, runs_max, told, play
         self.best = case
-        self.result = run_case(case)
+        self.result = play(case)
         if self.result.ok:
             raise ValueError(f"seed {case.seed} does not fail: there is nothing to shrink")
         self._checkers = {violation.checker for violation in self.result.violations}
@@ -55,7 +62,7 @@ class Shrinker:
             self._all_at_once()
             self._shorter_faults()
             self._cut_time()
-        return Shrunk(self.best, run_case(self.best, keep_lines=True), self._runs)
+        return Shrunk(self.best, self._play(self.best, keep_lines=True), self._runs)
 
     def _size(self) -> int:
         return len(self.best.faults) + len(self.best.wishes) + self.best.options.nodes
@@ -65,7 +72,7 @@ class Shrinker:
         if self._runs >= self._runs_max:
             return False
         self._runs += 1
-        result = run_case(case)
+        result = self._play(case)
         if not any(violation.checker in self._checkers for violation in result.violations):
             return False
         self.best, self.result = case, result

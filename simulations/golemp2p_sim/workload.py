@@ -18,8 +18,8 @@ from golemp2p_sim.history import History
 from golemp2p_sim.model_worker import KINDS
 from golemp2p_sim.node import Reply, Request
 from golemp2p_sim.randomness import Streams
+from golemp2p_sim.stage import Stage
 from golemp2p_sim.units import MS, S
-from golemp2p_sim.world import World
 
 SHAPES = ("uniform", "skewed", "bursty")
 
@@ -142,7 +142,7 @@ class Client:
         world.trace.add(world.now, tr.REQUEST, gateway, request_id)
         if world.log:
             world.trace.line(world.now, "request", f"c{self.index}", f"n{gateway}", f"{wish.key} attempt {self._attempt}")
-        world.after(CLIENT_LATENCY_NS, world.hosts[gateway].on_request, request)
+        world.after(CLIENT_LATENCY_NS, world.machines[gateway].on_request, request)
         world.after(ATTEMPT_TIMEOUT_NS, self._timeout, request_id)
 
     def _timeout(self, request_id: int, _b: Any, _c: Any) -> None:
@@ -179,7 +179,7 @@ class Client:
 class Clients:
     """All clients of a run. ``finished``: (when, latency) of every answered operation, for the report."""
 
-    def __init__(self, world: World, history: History, wishes: Sequence[Wish]) -> None:
+    def __init__(self, world: Stage, history: History, wishes: Sequence[Wish]) -> None:
         self.world, self.history = world, history
         self._clients: dict[int, Client] = {}
         self._asking: dict[int, Client] = {}

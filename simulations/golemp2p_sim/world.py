@@ -126,6 +126,10 @@ class World:
             self.now = end_ns
         self.events += events
 
+    @property
+    def machines(self) -> list[Host]:
+        return self.hosts
+
     # -- what hosts ask for ---------------------------------------------------------------------------------------------------
 
     def start_all(self) -> None:

@@ -10,8 +10,7 @@ are killed and frozen, links cut and slowed, a disk fills up. In the end everyth
 
     python tests/integration/mesh_under_fire.py --minutes 10 --clients 8     (``make torture``)
 
-Links are cut in network namespaces and a disk is filled that is a tmpfs of its own, where that is permitted; else only processes
-suffer.
+Where it is permitted links are cut, in network namespaces, and a disk is filled, a tmpfs of its own; else only processes suffer.
 """
 
 from __future__ import annotations
@@ -62,7 +61,9 @@ class Client(threading.Thread):
         self.is_told_to_stop = threading.Event()
         self.is_given_up = threading.Event()
         self.attempts = self.slowest_ns = 0
-        self.open = ""
+        self.open: list[str] = []
+        self.slowest: list[str] = []
+        """Each try of the operation that took longest."""
         self._mesh, self._component, self._judge, self._dice = mesh, component, judge, dice
 
     def run(self) -> None:
@@ -75,26 +76,38 @@ class Client(threading.Thread):
 
     def _until_answered(self, key: str, worker: str, operation: tuple[Any, ...]) -> None:
         began = time.monotonic_ns()
-        self.open = f"{key}: {operation} of {worker}"
+        self.open = [f"{key}: {operation} of {worker}"]
         self._judge.invoked(key, worker, operation, began)
         while not self.is_given_up.is_set():
             node = self._dice.choice(self._mesh.nodes)
             self.attempts += 1
+            tried = time.monotonic()
             try:
                 result = node.invoke(self._component, worker, *operation, key=key, timeout_s=ATTEMPT_TIMEOUT_S)
             except Refused as refused:
+                outcome = f"{refused.status} {refused.body.get('code')}: {refused.body.get('message')}"
                 if refused.status not in RETRIED:
-                    self._judge.problem(f"{key} at {node.data_dir.name}: {refused}")
-                self.open = f"{key}: {operation} of {worker}, last refused by {node.data_dir.name}: {refused}"
+                    self._judge.problem(f"{key} at {node.name}: {refused}")
             except OSError as error:
-                self.open = f"{key}: {operation} of {worker}, last tried at {node.data_dir.name}: {error!r}"
+                outcome = repr(error)
             else:
-                ended = time.monotonic_ns()
-                self.slowest_ns = max(self.slowest_ns, ended - began)
-                self._judge.answered(key, result, ended)
-                self.open = ""
+                self._answered(key, result, began)
                 return
+            self.open.append(f"{said(tried)} {node.name}, {time.monotonic() - tried:.2f} s: {outcome}")
             time.sleep(RETRY_PAUSE_S)  # the pace of a client's retries, not a wait for a condition
+
+    def _answered(self, key: str, result: Any, began: int) -> None:
+        ended = time.monotonic_ns()
+        self._judge.answered(key, result, ended)
+        if ended - began > self.slowest_ns:
+            self.slowest_ns, self.slowest = ended - began, [*self.open, f"{said(ended / 1e9)} answered"]
+        self.open = []
+
+
+def said(monotonic_s: float) -> str:
+    """A moment of the monotonic clock as the logs of the nodes have it."""
+    moment = time.time() - time.monotonic() + monotonic_s
+    return time.strftime("%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1000):03}"
 
 
 class Judge:
@@ -179,6 +192,7 @@ class Faults:
         self._mesh, self._dice = mesh, dice
         self._network, self._disk = network, disk
         self.counts: Counter[str] = Counter()
+        self.told: list[str] = []
         kinds: list[Callable[[], Fault]] = [self._killing, self._freezing]
         if network is not None:
             kinds += [self._cutting_off, self._cutting_one_way, *([self._slowing] if network.slowing else [])]
@@ -194,24 +208,29 @@ class Faults:
             while time.monotonic() < end:
                 for due in [one for one in suffering if one[0] <= time.monotonic()]:
                     suffering.remove(due)
-                    due[1].end()
+                    self._end(due[1])
                 hurt = {number for _, fault in suffering for number in fault.nodes}
                 fault = self._dice.choice(self._kinds)()
                 if not hurt & set(fault.nodes) and len(hurt) + len(fault.nodes) <= SUFFERING_MAX:
                     self._check_alive()
                     fault.begin()
+                    self.told.append(f"{said(time.monotonic())} {fault.name}: {fault.nodes}")
                     self.counts[fault.name] += 1
                     suffering.append((time.monotonic() + self._dice.uniform(*hold_s), fault))
                 time.sleep(self._dice.uniform(*pause_s))  # the tempo of the fire
         finally:
             for _, fault in suffering:
-                fault.end()
+                self._end(fault)
         self._check_alive()
+
+    def _end(self, fault: Fault) -> None:
+        fault.end()
+        self.told.append(f"{said(time.monotonic())} no more {fault.name}: {fault.nodes}")
 
     def _check_alive(self) -> None:
         for node in self._mesh:
             if node.is_lost:
-                raise AssertionError(f"{node.data_dir.name} ended by itself\n{self._mesh.logs(40)}")
+                raise AssertionError(f"{node.name} ended by itself\n{self._mesh.logs(40)}")
 
     def _one(self) -> tuple[int, NodeProcess]:
         number = self._dice.randrange(len(self._mesh))
@@ -332,12 +351,14 @@ def run(
         judge.check_oplogs(mesh, component, dice)
         _check_ends(mesh, judge)
         assert not judge.problems, "\n".join([*judge.problems, mesh.logs()])
+        slowest = max(threads, key=lambda thread: thread.slowest_ns)
         return {
             "answered": len(judge.history.operations),
             "attempts": sum(thread.attempts for thread in threads),
-            "slowest_s": round(max(thread.slowest_ns for thread in threads) / 1e9, 2),
+            "slowest_s": round(slowest.slowest_ns / 1e9, 2),
             **report,
             **dict(sorted(faults.counts.items())),
+            "told": [*faults.told, "the slowest operation", *slowest.slowest],
         }
     finally:
         mesh.kill()
@@ -352,7 +373,7 @@ def _heal(mesh: MeshProcess, threads: Sequence[Client]) -> dict[str, Any]:
         node.wait_ready()
     for thread in threads:
         thread.join(max(0.0, HEAL_S - (time.monotonic() - began)))
-    waiting = [thread.open for thread in threads if thread.is_alive()]
+    waiting = [line for thread in threads if thread.is_alive() for line in (thread.open[0], *thread.open[-5:])]
     assert not waiting, "\n".join([f"not answered within {HEAL_S} s after everything healed:", *waiting, mesh.logs(40)])
     answered_s = time.monotonic() - began
     mesh.wait_led(timeout_s=HEAL_S)
@@ -364,15 +385,15 @@ def _check_ends(mesh: MeshProcess, judge: Judge) -> None:
     for node in mesh:
         status = node.terminate()
         if status != 0:
-            judge.problem(f"{node.data_dir.name} ended with {status}")
+            judge.problem(f"{node.name} ended with {status}")
         for line in re.findall(r"^Traceback.*|^.* critical .*|^.*request_failed.*", node.log_path.read_text(), re.MULTILINE)[
             :3
         ]:
-            judge.problem(f"{node.data_dir.name} logged: {line}")
+            judge.problem(f"{node.name} logged: {line}")
         command = [COMMAND, "storage", "verify", "--data-dir", node.data_dir, "--format", "json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0 or json.loads(done.stdout)["damages_count"]:
-            judge.problem(f"{node.data_dir.name}: storage verify: {done.stdout}{done.stderr}")
+            judge.problem(f"{node.name}: storage verify: {done.stdout}{done.stderr}")
 
 
 def main() -> int:
@@ -384,6 +405,7 @@ def main() -> int:
     parser.add_argument("--wasm", type=Path, default=Path("examples/build/bench.wasm"))
     parser.add_argument("--keep", type=Path, help="leave data and logs of the nodes in this empty directory")
     parser.add_argument("--processes-only", action="store_true", help="kill and freeze, no more")
+    parser.add_argument("--verbose", action="store_true", help="tell what was done when, and how the slowest operation went")
     options = parser.parse_args()
     print(
         f"a mesh under fire: seed {options.seed}, {options.nodes} nodes, {options.minutes:g} minutes, {options.clients} clients"
@@ -408,6 +430,9 @@ def main() -> int:
             folder, options.wasm, seconds=60 * options.minutes, clients=options.clients, seed=options.seed, nodes=options.nodes,
             network=network, disk=disk,
         )  # fmt: skip
+    told = report.pop("told")
+    if options.verbose:
+        print("\n".join(told))
     print(f"passed: {report}")
     return 0
 

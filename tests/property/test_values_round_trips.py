@@ -128,7 +128,7 @@ def _assert_plain(value: Any) -> None:
         case None | bool() | int() | float() | str() | bytes():
             pass
         case _:
-            assert type(value).__name__ in ("undefined_type", "CBORSimpleValue", "frozendict"), type(value)
+            assert type(value).__name__ in ("undefined_type", "UndefinedType", "CBORSimpleValue", "frozendict"), type(value)
 
 
 @given(st.text(max_size=40), wit_types)

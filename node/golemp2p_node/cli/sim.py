@@ -22,7 +22,7 @@ from golemp2p_node.cli.output import facts, print_json, say, show, table
 
 if TYPE_CHECKING:
     from golemp2p_sim.case import Case, Result
-    from golemp2p_sim.runner import Summary
+    from golemp2p_sim.runner import Play, Summary
     from golemp2p_sim.scenario import Scenario
 
 SHOWN_MAX = 5  # failing seeds shown to people; --format json has all
@@ -37,6 +37,15 @@ def group() -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """``run(case, keep_lines=...)``; ``play`` for ``runner.run_seeds``; ``module`` plays a case in another process."""
+
+    run: Callable[..., Result]
+    play: Play
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What every command that plays a scenario was told to play."""
 
@@ -46,6 +55,7 @@ class Asked:
     faults: str | None
     protocol: str | None
     mutation: str
+    level: int
 
     def plan(self) -> Scenario:
         """The scenario with its options replaced; ``ValueError`` if something is wrong with them."""
@@ -58,11 +68,35 @@ class Asked:
         make_subject(
             plan.subject, plan.world.nodes, self.mutation, dict(plan.parameters)
         )  # a wrong --mutate fails before any process
+        if self.level:
+            from golemp2p_nodes.fitting import check
+
+            check(plan)
         return plan
 
     def case(self, seed: int) -> Case:
         """Of the scenario, or as it stands in a case file that ``sim shrink`` wrote."""
-        return read_case(self.scenario) or self.plan().case(seed, mutation=self.mutation)
+        given = read_case(self.scenario)
+        if self.level == 0:
+            return given or self.plan().case(seed, mutation=self.mutation)
+        from golemp2p_nodes.fitting import case_of, check_case
+
+        if given is not None:
+            check_case(given)
+            return given
+        return case_of(self.plan(), seed, self.mutation)
+
+    @property
+    def engine(self) -> Engine:
+        """What plays a case."""
+        if self.level:
+            from golemp2p_nodes.run import play, run_case
+
+            return Engine(run_case, play, "golemp2p_nodes")
+        from golemp2p_sim.run import run_case as run_cores
+        from golemp2p_sim.runner import play as play_cores
+
+        return Engine(run_cores, play_cores, "golemp2p_sim")
 
     def command(self) -> str:
         """The words that name the same run again."""
@@ -72,6 +106,7 @@ class Asked:
             ("--faults", self.faults),
             ("--protocol", self.protocol),
             ("--mutate", self.mutation or None),
+            ("--level", self.level or None),
         )
         return " ".join([self.scenario, *(f"{flag} {value}" for flag, value in given if value is not None)])
 
@@ -88,9 +123,10 @@ def scenario_options(function: Callable[..., int]) -> Callable[..., int]:
         faults: str | None,
         protocol: str | None,
         mutation: str,
+        level: int,
         **rest: Any,
     ) -> int:
-        return function(Asked(scenario, nodes, duration, faults, protocol, mutation), **rest)
+        return function(Asked(scenario, nodes, duration, faults, protocol, mutation, level), **rest)
 
     options = [
         click.argument("scenario"),
@@ -102,6 +138,13 @@ def scenario_options(function: Callable[..., int]) -> Callable[..., int]:
         ),
         click.option(
             "--mutate", "mutation", default="", metavar="RULE", help="Switch one safety rule off: the judges must notice."
+        ),
+        click.option(
+            "--level",
+            type=click.IntRange(0, 1),
+            default=0,
+            show_default=True,
+            help="0: cores in a loop of their own; 1: whole nodes, with transport, storage and guests, of which 50 at most.",
         ),
     ]
     for option in reversed(options):
@@ -132,7 +175,7 @@ def run(asked: Asked, *, seed: int, seeds: int, jobs: int, twice: bool) -> int:
     """
     with simulation_errors():
         plan = asked.plan()
-        summary = play_seeds(plan, range(seed, seed + seeds), jobs, asked.mutation, twice=twice)
+        summary = play_seeds(asked, plan, range(seed, seed + seeds), jobs, twice=twice)
     show(summary.to_json() | {"scenario": plan.name}, lambda: print_summary(summary, plan, asked.command()))
     return EXIT_FAILED if summary.failed or summary.differing else 0
 
@@ -190,11 +233,9 @@ def replay(asked: Asked, *, seed: int, log_file: Path | None) -> int:
 
     SCENARIO may be a case file of `golemp2p sim shrink`. A terminal gets the end of the log, --log FILE all of it.
     """
-    from golemp2p_sim.run import run_case
-
     with simulation_errors():
         case = asked.case(seed)
-        result = run_case(case, keep_lines=True)
+        result = asked.engine.run(case, keep_lines=True)
     return tell_story(result, log_file, shown=LOG_SHOWN)
 
 
@@ -222,7 +263,9 @@ def shrink(asked: Asked, *, seed: int, runs: int, out: Path | None, log_file: Pa
 
     with simulation_errors(), progress("shrinking", runs) as step:
         case = asked.case(seed)
-        shrinker = Shrinker(case, runs_max=runs, told=lambda done, f, w: step(done, f"{f} faults, {w} operations left"))
+        shrinker = Shrinker(
+            case, runs_max=runs, told=lambda done, f, w: step(done, f"{f} faults, {w} operations left"), play=asked.engine.run
+        )
         small = shrinker.shrink()
     if out is not None:
         out.write_text(json.dumps(case_to_json(small.case), indent=1) + "\n", encoding="utf-8")
@@ -253,12 +296,11 @@ def shrink(asked: Asked, *, seed: int, runs: int, out: Path | None, log_file: Pa
 def report(asked: Asked, *, seed: int, seeds: int, jobs: int, out: Path) -> int:
     """Write a self-contained HTML page: availability and latency with the faults drawn in, load, failovers, lookups."""
     from golemp2p_sim.report import html
-    from golemp2p_sim.run import run_case
 
     with simulation_errors():
         plan = asked.plan()
-        summary = play_seeds(plan, range(seed, seed + seeds), jobs, asked.mutation)
-        detail = run_case(plan.case(seed, mutation=asked.mutation))
+        summary = play_seeds(asked, plan, range(seed, seed + seeds), jobs)
+        detail = asked.engine.run(asked.case(seed))
     try:
         out.write_text(html(plan, detail, summary), encoding="utf-8")
     except OSError as error:
@@ -300,17 +342,21 @@ def read_case(name: str) -> Case | None:
         return fail(f"cannot read {name}: {error.strerror}", code="not-found", exit_code=EXIT_NOT_FOUND)
 
 
-def play_seeds(plan: Scenario, seeds: Sequence[int], jobs: int, mutation: str, *, twice: bool = False) -> Summary:
+def play_seeds(asked: Asked, plan: Scenario, seeds: Sequence[int], jobs: int, *, twice: bool = False) -> Summary:
     from golemp2p_sim.runner import hash_elsewhere, run_seeds, summarize
 
+    engine = asked.engine
     with progress(plan.name, len(seeds)) as step:
 
         def told(result: Result, summary: Summary) -> None:
-            if twice and hash_elsewhere(plan.case(result.seed, mutation=mutation), result.seed % 1000 + 1) != result.trace_hash:
+            if twice and _elsewhere(result.seed) != result.trace_hash:
                 summary.differing.append(result.seed)
             step(summary.seeds, f"{len(summary.failed)} with violations")
 
-        return summarize(run_seeds(plan, seeds, jobs=jobs, mutation=mutation), told)
+        def _elsewhere(seed: int) -> str:
+            return hash_elsewhere(asked.case(seed), seed % 1000 + 1, module=engine.module)
+
+        return summarize(run_seeds(plan, seeds, jobs=jobs, mutation=asked.mutation, play=engine.play), told)
 
 
 @contextmanager

@@ -95,6 +95,11 @@ class FakeShards:
         if self.stalled is not None:
             raise self.stalled
 
+    async def level_all(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.stalled is not None:
+            raise self.stalled
+
     async def wait_appended(self, count: int) -> None:
         while len(self.appended) < count:
             self._news = trio.Event()

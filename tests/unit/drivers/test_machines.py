@@ -194,17 +194,40 @@ async def test_figures_of_single_shards_and_peers(machines, autojump_clock):
     assert all(value > 0 for (name, _), value in figures.items() if name == "peer_bytes_sent_total")
 
 
-async def test_what_becomes_durable_after_a_node_ended_concerns_nobody(mesh, autojump_clock):
-    """It would go on to tell others, which needs a network that is not there any more."""
-    worker, disk = led_by(mesh, 0), mesh[1].storage
+async def test_an_answer_is_given_again_although_the_disk_of_its_node_lags(mesh, autojump_clock):
+    """A majority has it without the primary's own disk."""
+    worker, disk = led_by(mesh, 0), mesh[0].storage
     disk.faults.hold()
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 7, key="k") == 7
+    answers = []
+
+    async def again():
+        answers.append(await invoke(mesh.clients[2], mesh.component, worker, "add", 7, key="k"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(again)
+        await trio.sleep(1)
+        disk.faults.release()
+    assert answers == [7]
+
+
+async def test_a_worker_is_replayed_to_where_it_stood_although_the_disk_of_its_node_lags(mesh, autojump_clock):
+    worker, disk = led_by(mesh, 0), mesh[0].storage
     assert await invoke(mesh.clients[0], mesh.component, worker, "add", 1) == 1
-    await mesh.stop(1)
-    disk.faults.release()
-    await trio.sleep(1)
-    assert await invoke(mesh.clients[2], mesh.component, worker, "add", 1) == 2
-    await mesh.start(1)
-    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 3
+    disk.faults.hold()
+    assert await invoke(mesh.clients[0], mesh.component, worker, "add", 1) == 2
+    await mesh.clients[0].interrupt_worker(WorkerId(mesh.component, worker), recover_immediately=True)
+    answers = []
+
+    async def more():
+        answers.append(await invoke(mesh.clients[0], mesh.component, worker, "add", 1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(more)
+        await trio.sleep(1)
+        disk.faults.release()
+    assert answers == [3]
+    assert [info.worker.name for info in (await mesh.clients[1].workers(mesh.component)).workers] == [worker]
 
 
 async def test_whoever_leads_a_shard_can_prove_it_to_strangers(machines, autojump_clock):
@@ -216,3 +239,43 @@ async def test_whoever_leads_a_shard_can_prove_it_to_strangers(machines, autojum
             term = service.peers.peer.shards[shard].term
             hint = ShardHint(shard, term, service.peers.own, service.peers.peer._certify(shard))
             assert is_hint_genuine(hint, genesis)
+
+
+async def test_a_worker_is_revived_with_all_that_a_majority_has(mesh, autojump_clock):
+    """Its node's disk hangs: the others commit what it has not written yet, and what is read there is not all."""
+    worker, answers = led_by(mesh, 0), []
+    client, leader = mesh.clients[1], mesh[0].storage.faults
+    assert await invoke(client, mesh.component, worker, "add", 1) == 1
+    leader.hold()
+    assert await invoke(client, mesh.component, worker, "add", 2, key="k") == 3
+    await client.interrupt_worker(WorkerId(mesh.component, worker), recover_immediately=True)
+
+    async def caller():
+        answers.append(await invoke(client, mesh.component, worker, "add", 4))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller)
+        await trio.sleep(0.2)
+        assert answers == []
+        leader.release()
+    assert answers == [7]
+    assert await invoke(client, mesh.component, worker, "add", 2, key="k") == 3
+
+
+async def test_a_timer_is_not_overlooked_by_a_node_whose_disk_is_slower_than_the_others(mesh, autojump_clock):
+    worker, answers = led_by(mesh, 0), []
+    faults = mesh[0].storage.faults
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 1
+
+    async def caller():
+        answers.append(await invoke(mesh.clients[1], mesh.component, worker, "nap", 12))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller)
+        begun = trio.current_time()
+        await mesh.until(lambda: bool(mesh[0].guests.effects))
+        faults.hold()
+        await trio.sleep(13)
+        faults.release()
+    assert answers == [2]
+    assert trio.current_time() - begun < 15

@@ -41,6 +41,12 @@ def test_export_writes_what_the_node_gives(golemp2p: Run, node: FakeNode, tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_export_to_standard_output(golemp2p: Run, node: FakeNode) -> None:
+    node.on("GET", HISTORY, lambda request: (200, b"history"))
+    ran = golemp2p("worker", "export", "counter/mine", "-o", "-")
+    assert (ran.code, ran.out) == (0, "history")
+
+
 def test_export_of_nothing_leaves_nothing(golemp2p: Run, node: FakeNode, tmp_path: Path) -> None:
     node.on("GET", HISTORY, {"code": "worker-not-found", "message": "no such worker", "error": ""}, status=404)
     ran = golemp2p("worker", "export", "counter/mine", "-o", str(tmp_path / "mine"))
