@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.component_logs import ComponentLogs, NewVersion
 from golemp2p.drivers.oplog import Appending
 from golemp2p.errors import (

@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from golemp2p.core.replica import Replica
-from golemp2p.drivers.blob_repair import BlobRepair
+from golemp2p.drivers.blobs.blob_repair import BlobRepair
 from golemp2p.drivers.oplog import Payload
-from golemp2p.drivers.peer import PeerDriver
+from golemp2p.drivers.peers.peer import PeerDriver
 from golemp2p.drivers.work import Work
 from golemp2p.errors import Golemp2pError, InvalidState, Moved, WorldError
 from golemp2p.model.ids import Key
@@ -204,7 +204,7 @@ class Shards:
     def is_busy(self, shard: int) -> bool:
         return self._work.is_running(shard)
 
-    # -- what the peer tells (drivers.peer.ShardTenants)
+    # -- what the peer tells (drivers.peers.peer.ShardTenants)
 
     def started(self, shard: int, term: int) -> None:
         self._new.append(shard)

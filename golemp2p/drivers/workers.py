@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from golemp2p.core.worker_state import WorkerState
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.components import Components, check_environment
 from golemp2p.drivers.execution import end_ephemeral_execution
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from golemp2p.drivers.mesh_state import GENESIS
+from golemp2p.drivers.peers.mesh_state import GENESIS
 from golemp2p.errors import StorageFull
 from golemp2p.model import entries as e
 from golemp2p.model.dht import ShardHint
