@@ -153,6 +153,7 @@ async def open_service(
             bytes_max=settings.component_bytes_max,
         )
         shards.add_tenant(components.shard_ready, components.shard_lost)
+        shards.component_seen = components.warm
         workers = Workers(
             settings=settings,
             storage=storage,

@@ -311,3 +311,9 @@ async def test_a_worker_that_was_woken_is_not_woken_again_and_again_until_the_di
     storage.faults.release()
     assert await invoke(mesh.clients[1], mesh.component, worker, "nap", 12, key="k") == 1
     assert len(looks) < 20
+
+
+async def test_a_component_is_ready_at_every_node_before_any_of_its_workers_comes(mesh, autojump_clock):
+    group = mesh.services[0].peers.holders(WorkerId(mesh.component, "any").key.shard(16))
+    assert len(group) == 3
+    await mesh.until(lambda: all(s.local._components.loaded_nowait(mesh.component, 0) for s in mesh.services.values()), 5.0)
