@@ -342,6 +342,8 @@ class Replica:
             return True
         log = state.log
         configuration = log.configuration
+        if state.known_as(configuration, state.me) in configuration.voters:
+            return False
         is_known = not log.is_blank and not state.damaged and log.configuration_position <= log.commit
         return is_known and state.has_belonged() and state.known_as(configuration, state.me) not in configuration.members
 
