@@ -219,10 +219,11 @@ class Workers:
         await self._free(worker)
         with _Hold(self._held, worker):
             found = self._loaded.get(worker)
-            await self._shards.level(self.shard_of(worker))
-            if found is None and await self.storage.head(worker.key) is None:
-                raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
-            if found is not None:
+            if found is None:
+                await self._shards.level(self.shard_of(worker))
+                if await self.storage.head(worker.key) is None:
+                    raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
+            else:
                 await found.stop(WorkerInterrupted(f"worker {worker.name!r} was deleted"))
                 try:
                     if found.writer.broken is None:
