@@ -225,7 +225,7 @@ class Workers:
                 await self._shards.level(self.shard_of(worker))
                 if await self.storage.head(worker.key) is None:
                     raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
-            if found is not None:
+            else:
                 await found.stop(WorkerInterrupted(f"worker {worker.name!r} was deleted"))
                 try:
                     if found.writer.broken is None:
