@@ -358,6 +358,15 @@ class Leading:
         self.flush(now_ns)
         self._take_over()
 
+    def is_answered_by(self, target: bytes) -> bool:
+        """Whether this voter takes what it is sent, in time: one that lives, and whose disk does not write, does not."""
+        state = self._state
+        return any(
+            member.public_key == target and progress.delay_ns <= state.limits.retry_ns and not progress.damaged
+            for member, progress in self.progress.items()
+            if member in state.log.configuration.electors
+        )
+
     @property
     def is_handing_over(self) -> bool:
         return self._transfer is not None

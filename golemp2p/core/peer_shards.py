@@ -262,15 +262,21 @@ class PeerShards:
             self._drive(shard, self._replicas[shard].change_members(voters, learners, now_ns), now_ns)
 
     def hand_over(self, shard: int, successor: bytes, now_ns: int) -> None:
+        """To a voter that is alive, and answers: nobody serves the shard while a hand-over is under way, and one that cannot take over
+        would take a second to be found out."""
         replica = self._replicas.get(shard)
-        if replica is not None and replica.is_serving and successor not in self._suspected:
+        if replica is None or not replica.is_serving or successor in self._suspected:
+            return
+        if replica.is_answered_by(successor):
             with suppress(InvalidState):  # as above
                 self._drive(shard, replica.hand_over(successor, now_ns), now_ns)
 
     def step_aside(self, shards: Iterable[int], now_ns: int) -> None:
-        """Each shard goes to who would succeed this node, if it died."""
+        """Each shard goes to who would succeed this node, if it died; to the next one, if that does not answer."""
         for shard in [shard for shard in shards if self.is_serving(shard)]:
-            successor = next((key for key in self._willing(shard) if key != self.me.public_key), None)
+            replica = self._replicas[shard]
+            others = (key for key in self._willing(shard) if key != self.me.public_key)
+            successor = next((key for key in others if replica.is_answered_by(key)), None)
             if successor is not None:
                 self.hand_over(shard, successor, now_ns)
 

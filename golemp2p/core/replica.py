@@ -267,6 +267,10 @@ class Replica:
         """Whether ``member`` is a learner that may become a voter. Only a primary knows."""
         return self._state.leading is not None and self._state.leading.is_caught_up(member)
 
+    def is_answered_by(self, target: bytes) -> bool:
+        """Whether this replica is primary, and ``target`` a voter that takes in time what it is sent."""
+        return self._state.leading is not None and self._state.leading.is_answered_by(target)
+
     def hand_over(self, target: bytes, now_ns: int) -> list[Effect]:
         """Make the voter ``target`` primary. Call it between invocations. Raises ``InvalidState``."""
         self._serving().hand_over(target, now_ns)

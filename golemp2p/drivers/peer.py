@@ -409,7 +409,10 @@ class PeerDriver:
                     self.settled.set()
 
     def _stalled(self, shard: int, error: WorldError) -> None:
-        self._tenant().stalled(shard, error)
+        """The disk refuses. The others of the shard's group may have what was appended, and can go on: one of them should lead."""
+        self.carry_out(self.peer.step_aside((shard,), self.now_ns()))
+        if shard in self._ready:
+            self._tenant().stalled(shard, error)
 
     def _tenant(self) -> ShardTenants:
         assert self._tenants is not None, "attach comes first"

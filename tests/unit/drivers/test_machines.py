@@ -279,3 +279,22 @@ async def test_a_timer_is_not_overlooked_by_a_node_whose_disk_is_slower_than_the
         faults.release()
     assert answers == [2]
     assert trio.current_time() - begun < 15
+
+
+async def test_the_shards_of_a_node_whose_disk_is_full_are_led_by_others(mesh, autojump_clock):
+    worker = led_by(mesh, 0)
+    shard = WorkerId(mesh.component, worker).key.shard(16)
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 1
+    mesh[0].storage.faults.fail_next(StorageFull("full"), 1 << 20)
+    for count, client in enumerate([*mesh.clients.values()] * 2, 2):
+        began = trio.current_time()
+        assert await invoke(client, mesh.component, worker, "add", 1) == count
+        assert trio.current_time() - began < 2
+    assert mesh.leader(shard) in (1, 2)
+    await trio.sleep(30)  # nobody gives it back to a node that cannot write
+    began = trio.current_time()
+    assert await invoke(mesh.clients[0], mesh.component, worker, "add", 1) == 8
+    assert trio.current_time() - began < 1
+    mesh[0].storage.faults.failing.clear()
+    await mesh.until(lambda: mesh.leader(shard) == 0)
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 9
