@@ -124,6 +124,21 @@ class MeshProcess:
         """As well until every node that runs leads some shards: a newcomer is given a lead after ten seconds."""
         self._wait_seen((), timeout_s, lambda shards, ids: self._is_grown(shards, ids) and len(leaders(shards)) == len(ids))
 
+    def wait_whole(self, timeout_s: float = 60.0) -> None:
+        """Until every replica of every node that runs is led, has caught up with what is committed, and is not damaged."""
+        lacking: list[str] = []
+
+        def is_whole() -> bool:
+            lacking.clear()
+            committed = {shard["shard"]: shard["commit"] for shard in self.shards(self.running()[0]) if shard["isServing"]}
+            for node in self.running():
+                for one in node.request("GET", "/v1/mesh/shards")["shards"]:
+                    if one["isDamaged"] or one["position"] < committed.get(one["shard"], 1 << 62):
+                        lacking.append(f"{node.name}: {one}")
+            return not lacking
+
+        self.until(is_whole, lambda: "\n".join(["every replica has caught up", *lacking]), timeout_s)
+
     @staticmethod
     def _is_grown(shards: Sequence[Any], ids: Collection[str]) -> bool:
         voters = min(VOTERS, len(ids) - 1 + len(ids) % 2)

@@ -384,6 +384,7 @@ def _heal(mesh: MeshProcess, threads: Sequence[Client]) -> dict[str, Any]:
     assert not waiting, "\n".join([f"not answered within {HEAL_S} s after everything healed:", *waiting, mesh.logs(40)])
     answered_s = time.monotonic() - began
     mesh.wait_led(timeout_s=HEAL_S)
+    mesh.wait_whole(timeout_s=HEAL_S)
     return {"healed_s": round(time.monotonic() - began, 2), "all_answered_s": round(answered_s, 2)}
 
 

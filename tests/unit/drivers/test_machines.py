@@ -336,3 +336,11 @@ async def test_the_shards_of_a_node_whose_disk_is_full_are_led_by_others(mesh, a
     mesh[0].storage.faults.failing.clear()
     await mesh.until(lambda: mesh.leader(shard) == 0)
     assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 9
+    for count in range(8, 48):  # nobody tries to give it back to a node that cannot write
+        await trio.sleep(0.7)
+        began = trio.current_time()
+        assert await invoke(mesh.clients[0], mesh.component, worker, "add", 1) == count
+        assert trio.current_time() - began < 0.1
+    mesh[0].storage.faults.failing.clear()
+    await mesh.until(lambda: mesh.leader(shard) == 0)
+    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 48
