@@ -329,13 +329,6 @@ async def test_the_shards_of_a_node_whose_disk_is_full_are_led_by_others(mesh, a
         assert await invoke(client, mesh.component, worker, "add", 1) == count
         assert trio.current_time() - began < 2
     assert mesh.leader(shard) in (1, 2)
-    await trio.sleep(30)  # nobody gives it back to a node that cannot write
-    began = trio.current_time()
-    assert await invoke(mesh.clients[0], mesh.component, worker, "add", 1) == 8
-    assert trio.current_time() - began < 1
-    mesh[0].storage.faults.failing.clear()
-    await mesh.until(lambda: mesh.leader(shard) == 0)
-    assert await invoke(mesh.clients[1], mesh.component, worker, "add", 1) == 9
     for count in range(8, 48):  # nobody tries to give it back to a node that cannot write
         await trio.sleep(0.7)
         began = trio.current_time()
