@@ -34,7 +34,7 @@ SUBNET_PER_TABLE = 10
 FAILURES_MAX = 2
 """A contact that failed so often in a row is dropped: one lost message is no death."""
 HOSTS_MAX = 4_096
-"""Hosts whose subnets are remembered: every news of a node asks for its own."""
+"""Hosts whose subnets, and nodes whose ids are remembered: every news of a node asks for its own."""
 REFRESH_NS = 3600 * 1_000_000_000
 """A bucket in which nothing happened for an hour is looked up (section 2.3)."""
 
@@ -44,21 +44,45 @@ class Contact(Node):  # type: ignore[misc]  # the package is not typed
 
     def __init__(self, record: NodeRecord) -> None:
         host, _, port = record.addresses[0].rpartition(":") if record.addresses else ("", "", "")
-        super().__init__(NodeId.of(record.public_key).digest, host, port)
+        super().__init__(_identifier(record.public_key), host, port)
         self.record = record
         self.failures = 0
         self.subnet = subnet_of(host)
 
 
 class Bucket(KBucket):  # type: ignore[misc]  # the package is not typed
-    """Contacts with ``range[0] <= id < range[1]``, least recently heard first, and candidates to replace them."""
+    """Contacts with ``range[0] <= id < range[1]``, least recently heard first, and candidates to replace them. ``subnets``: how many
+    of the contacts are in each."""
 
     def __init__(self, low: int, high: int, ksize: int) -> None:
         self.last_updated = 0
+        self.subnets: dict[str, int] = {}
         super().__init__(low, high, ksize)
 
     def touch_last_updated(self) -> None:
         """The package reads the clock here; ``Routing`` sets ``last_updated`` itself."""
+
+    def add_node(self, node: Node) -> bool:
+        before = self.nodes.get(node.id)
+        is_in = bool(super().add_node(node))
+        if is_in:
+            self._count(before, -1)
+            self._count(node, 1)
+        return is_in
+
+    def remove_node(self, node: Node) -> None:
+        before, length = self.nodes.get(node.id), len(self.nodes)
+        super().remove_node(node)
+        self._count(before, -1)
+        if before is not None and len(self.nodes) == length:  # a candidate took its place
+            self._count(self.nodes[next(reversed(self.nodes))], 1)
+
+    def _count(self, node: Node | None, change: int) -> None:
+        subnet = getattr(node, "subnet", None)
+        if subnet is not None:
+            self.subnets[subnet] = self.subnets.get(subnet, 0) + change
+            if not self.subnets[subnet]:
+                del self.subnets[subnet]
 
     def has_in_range(self, node: Node) -> bool:
         return bool(self.range[0] <= node.long_id < self.range[1])
@@ -80,6 +104,11 @@ class Bucket(KBucket):  # type: ignore[misc]  # the package is not typed
     def everybody(self) -> list[Contact]:
         return [*self.nodes.values(), *self.replacement_nodes.values()]
 
+    def distance(self, wanted: int) -> int:
+        """The least that an id of the range can have to ``wanted``: leading bits are shared, so ranges are as far apart as ids."""
+        width: int = self.range[1] - self.range[0]
+        return int(self.range[0] ^ wanted) & -width
+
 
 class Table(RoutingTable):  # type: ignore[misc]  # the package is not typed
     """Buckets around ``node``, which is not in them."""
@@ -89,9 +118,14 @@ class Table(RoutingTable):  # type: ignore[misc]  # the package is not typed
 
     def flush(self) -> None:
         self.buckets: list[Bucket] = [Bucket(0, 1 << ID_BITS, self.ksize)]
+        self._lows = [0]  # where each begins
 
     def get_bucket_for(self, node: Node) -> int:
-        return bisect_right(self.buckets, node.long_id, key=lambda bucket: bucket.range[0]) - 1
+        return bisect_right(self._lows, node.long_id) - 1
+
+    def split_bucket(self, index: int) -> None:
+        super().split_bucket(index)
+        self._lows.insert(index + 1, self.buckets[index + 1].range[0])
 
     def add_contact(self, node: Node) -> Node | None:
         """Put ``node`` in, or among the replacements of a full bucket; then the contact to ping is returned."""
@@ -136,7 +170,7 @@ class Routing:
         """
         if record.public_key == self._own:
             return None
-        node = Node(NodeId.of(record.public_key).digest)
+        node = Node(_identifier(record.public_key))
         bucket = self._bucket(node)
         known: Contact | None = bucket.nodes.get(node.id) or bucket.replacement_nodes.get(node.id)
         if known is not None and known.record.incarnation >= record.incarnation:
@@ -160,14 +194,18 @@ class Routing:
 
     def remove(self, public_key: bytes) -> None:
         """The node is no member any more."""
-        self._table.remove_contact(Node(NodeId.of(public_key).digest))
+        self._table.remove_contact(Node(_identifier(public_key)))
 
     def closest(self, target: bytes, count: int = K, *, exclude: bytes = b"") -> list[NodeRecord]:
         """The ``count`` nodes closest to ``target`` (20 bytes), closest first, without the one with key ``exclude``."""
         wanted = int.from_bytes(target, "big")
-        everybody = (contact for bucket in self._table.buckets for contact in bucket.nodes.values())
-        others = (contact for contact in everybody if contact.record.public_key != exclude)
-        return [contact.record for contact in nsmallest(count, others, key=lambda contact: contact.long_id ^ wanted)]
+        found: list[NodeRecord] = []
+        for bucket in sorted(self._table.buckets, key=lambda bucket: bucket.distance(wanted)):
+            if len(found) >= count:
+                break
+            contacts = sorted(bucket.nodes.values(), key=lambda contact: contact.long_id ^ wanted)
+            found += [contact.record for contact in contacts if contact.record.public_key != exclude]
+        return found[:count]
 
     def looked_up(self, target: bytes, now_ns: int) -> None:
         """A lookup went through the bucket of ``target``: it needs no refresh."""
@@ -186,17 +224,22 @@ class Routing:
         return self._table.buckets[self._table.get_bucket_for(node)]
 
     def _contact(self, public_key: bytes) -> Contact | None:
-        node = Node(NodeId.of(public_key).digest)
+        node = Node(_identifier(public_key))
         contact: Contact | None = self._bucket(node).nodes.get(node.id)
         return contact
 
     def _is_crowded(self, bucket: Bucket, subnet: str | None) -> bool:
         if subnet is None:
             return False
-        if sum(contact.subnet == subnet for contact in bucket.everybody()) >= SUBNET_PER_BUCKET:
+        waiting = [contact for contact in bucket.replacement_nodes.values() if contact.subnet == subnet]
+        if bucket.subnets.get(subnet, 0) + len(waiting) >= SUBNET_PER_BUCKET:
             return True
-        shared = [contact for other in self._table.buckets for contact in other.nodes.values() if contact.subnet == subnet]
-        return len(shared) >= SUBNET_PER_TABLE
+        return sum([other.subnets.get(subnet, 0) for other in self._table.buckets]) >= SUBNET_PER_TABLE
+
+
+@lru_cache(maxsize=HOSTS_MAX)
+def _identifier(public_key: bytes) -> bytes:
+    return NodeId.of(public_key).digest
 
 
 @lru_cache(maxsize=HOSTS_MAX)
