@@ -32,7 +32,7 @@ from golemp2p.core.membership import Membership
 from golemp2p.core.notary import Notary
 from golemp2p.core.peer_effects import Drained, PeerProfile, Requested
 from golemp2p.core.peer_shards import PeerShards
-from golemp2p.core.placement import Targets, targets
+from golemp2p.core.placement import Targets, best, targets
 from golemp2p.core.planner import HandOver, Planner, ProposeConfiguration
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_effects import StartServing, StopServing
@@ -52,7 +52,7 @@ Certify = Callable[[int], bytes]
 class Peer:
     """``record``: this node, unsigned, with an incarnation higher than in earlier lives (such as milliseconds of its clock), so that
     others notice that it started anew. ``durable``: what storage holds, by shard. ``size_of``: bytes to copy when a shard gets another
-    replica. ``compute``: see ``Planner``."""
+    replica. ``compute``, ``rank``: see ``Planner``."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Peer:
         size_of: Callable[[int], int] = lambda _shard: 0,
         certify: Certify = lambda _shard: b"",
         compute: Callable[[Sequence[Any], int, int], Targets] = targets,
+        rank: Callable[[int, Mapping[bytes, Any], int], tuple[bytes, ...]] = best,
     ) -> None:
         self.profile = profile = profile or PeerProfile()
         self.own = record.public_key
@@ -75,7 +76,7 @@ class Peer:
         self._out: list[Effect] = []
         self.membership = Membership(record, authority, dice, profile.membership)
         self.liveness = Liveness(profile.liveness)
-        self.planner = Planner(self.own, shards_count, profile.placement, compute)
+        self.planner = Planner(self.own, shards_count, profile.placement, compute, rank)
         self.requests = Requests(self._candidates, dice, profile.requests, lambda peer: not self.shards.is_suspected(peer))
         self.dht = Dht(self.membership.record, proofs, dice, profile.lookup)
         self.shards = PeerShards(

@@ -169,6 +169,12 @@ def ranked(shard: int, places: Iterable[Place]) -> list[Place]:
     return sorted(places, key=lambda place: (cost(shard, place.public_key, place.weight), place.public_key))
 
 
+def best(shard: int, places: Mapping[bytes, Place], count: int) -> tuple[bytes, ...]:
+    """Public keys of the first ``count`` of ``ranked``. ``places``: by public key."""
+    prices = [(cost(shard, place.public_key, place.weight), place.public_key) for place in places.values()]
+    return tuple([public_key for _, public_key in nsmallest(count, prices)])
+
+
 def closest(shard_key: bytes, places: Iterable[Place], count: int = CLOSEST) -> list[Place]:
     """The ``count`` places whose node ids are XOR-closest to ``shard_key`` (20 bytes), closest first."""
     assert len(shard_key) == KEY_BYTES, "a key of 20 bytes"

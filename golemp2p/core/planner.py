@@ -12,12 +12,12 @@ once, and of the small ones as many as its profile says; without a limit a thous
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from golemp2p.core.effects import Effect
 from golemp2p.core.membership_profile import MS, S
-from golemp2p.core.placement import Place, Targets, local_targets, ranked, shard_key, targets
+from golemp2p.core.placement import Place, Targets, best, local_targets, shard_key, targets
 from golemp2p.core.rendezvous import cost
 from golemp2p.model.membership import Member, Status
 
@@ -111,6 +111,23 @@ class Situation:
         return sum([key in self.alive for key in voters]) > len(voters) // 2
 
 
+@dataclass(frozen=True, slots=True)
+class Company:
+    """What follows for a ``Situation`` from the members alone, whatever the time is: looked at once for each change of them."""
+
+    alive: frozenset[bytes]
+    known: frozenset[bytes]
+    dead: tuple[Member, ...]
+
+    @classmethod
+    def of(cls, members: Mapping[bytes, Member]) -> Company:
+        return cls(
+            alive=frozenset([key for key, member in members.items() if member.is_present]),
+            known=frozenset([key for key, member in members.items() if member.status < Status.LEFT and member.record.weight]),
+            dead=tuple([member for member in members.values() if member.status is Status.DEAD]),
+        )
+
+
 def next_step(view: ShardView, target: Sequence[bytes], about: Situation) -> Step | None:
     """What to propose for ``view`` so that it comes closer to ``target`` (members present, the preferred primary first)."""
     voters = _wanted_voters(view, target, about)
@@ -178,7 +195,8 @@ def _spare_learners(view: ShardView, target: Sequence[bytes], about: Situation) 
 
 
 class Planner:
-    """For the node ``own``. ``compute`` makes the targets; a simulation may pass one that remembers results across nodes."""
+    """For the node ``own``. ``compute`` makes the targets, ``rank`` those of one shard; a simulation may pass such as remember results
+    across nodes."""
 
     def __init__(
         self,
@@ -186,11 +204,12 @@ class Planner:
         shards_count: int,
         profile: PlacementProfile | None = None,
         compute: Callable[[Sequence[Place], int, int], Targets] = targets,
+        rank: Callable[[int, Mapping[bytes, Place], int], tuple[bytes, ...]] = best,
     ) -> None:
         self._own = own
         self._shards_count = shards_count
         self._profile = profile or PlacementProfile()
-        self._compute = compute
+        self._compute, self._rank = compute, rank
         self._members: dict[bytes, Member] = {}
         self._present: dict[bytes, Place] = {}
         self._changed_ns = 0
@@ -201,6 +220,8 @@ class Planner:
         self._waiting: dict[int, int] = {}
         self._moving: dict[int, int] = {}  # shards that are being changed -> until when they are counted
         self._targets: Targets | None = None
+        self._best: dict[int, tuple[bytes, ...]] = {}  # of shards that were asked for, while not all targets are known
+        self._company: Company | None = None
         self._due_ns: int | None = None
 
     def members_changed(self, members: Iterable[Member], now_ns: int, *, gone: Iterable[bytes] = ()) -> None:
@@ -217,6 +238,7 @@ class Planner:
         for key in gone:
             self._members.pop(key, None)
             self._place(key, None, now_ns)
+        self._company = None
         self._due_ns = now_ns
 
     def _place(self, key: bytes, place: Place | None, now_ns: int) -> None:
@@ -229,6 +251,7 @@ class Planner:
             self._present[key] = place
         self._changed_ns = now_ns
         self._targets = self._about = None
+        self._best.clear()
 
     def shards_changed(self, views: Iterable[ShardView], now_ns: int) -> None:
         """These shards have this node as primary, and are like this. Whatever was proposed for them is settled."""
@@ -251,8 +274,9 @@ class Planner:
         else the best for this one alone, which costs less and seldom differs."""
         if self._targets is not None:
             return self._targets.replicas[shard]
-        best = ranked(shard, self._present.values())[: self._profile.replicas]
-        return tuple(place.public_key for place in best)
+        if shard not in self._best:
+            self._best[shard] = self._rank(shard, self._present, self._profile.replicas)
+        return self._best[shard]
 
     def next_due_ns(self) -> int | None:
         return self._due_ns if self._views else None
@@ -314,14 +338,14 @@ class Planner:
 
     def _situation(self, now_ns: int) -> Situation:
         deadline_ns = now_ns - self._profile.repair_after_ns
-        dead = [m for m in self._members.values() if m.status is Status.DEAD]
         self._compute_targets()
+        company = self._company = self._company or Company.of(self._members)
         return Situation(
             own=self._own,
-            alive=frozenset(k for k, m in self._members.items() if m.is_present),
+            alive=company.alive,
             present=self._present,
-            known=frozenset(k for k, m in self._members.items() if m.status < Status.LEFT and m.record.weight),
-            dead=frozenset(member.public_key for member in dead if member.since_ns > deadline_ns),
+            known=company.known,
+            dead=frozenset([member.public_key for member in company.dead if member.since_ns > deadline_ns]),
             settled=now_ns - self._changed_ns >= self._profile.settle_ns,
             profile=self._profile,
             full=frozenset() if self._targets is None else self._targets.full,

@@ -5,16 +5,17 @@ Born on one node (S0); every other one joins it, or whoever else is there. The g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from golemp2p.core.liveness import LivenessProfile
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import PeerProfile
-from golemp2p.core.placement import Place, Targets, targets
+from golemp2p.core.placement import Place, Targets, ranked, targets
 from golemp2p.core.planner import PlacementProfile
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_rules import Limits, Rules
@@ -78,6 +79,7 @@ class Mesh:
         self._chains: dict[int, dict[int, int]] = {}
         self.world: World | None = None
         self._records: list[NodeRecord] = []
+        self._orders: dict[int, list[Place]] = {}
 
     @staticmethod
     def rule_names() -> tuple[str, ...]:
@@ -101,6 +103,13 @@ class Mesh:
     def targets(self, places: Sequence[Place], shards_count: int, replicas: int) -> Targets:
         """Nodes that know the same members compute the same: once for all of them."""
         return _targets(tuple(sorted(places, key=lambda place: place.public_key)), shards_count, replicas)
+
+    def rank(self, shard: int, places: Mapping[bytes, Place], count: int) -> tuple[bytes, ...]:
+        """As ``placement.best``. All nodes are alike, so the order of all is made once, and whoever is not there is passed over."""
+        order = self._orders.get(shard)
+        if order is None:
+            order = self._orders[shard] = ranked(shard, [Place(node_key(index)) for index in range(self.nodes)])
+        return tuple(islice((place.public_key for place in order if places.get(place.public_key) == place), count))
 
     def chains_of(self, shard: int) -> dict[int, int]:
         return self._chains.setdefault(shard, {})

@@ -112,7 +112,7 @@ class MeshNode:
                 image.shards[shard] = ReplicaDurable.at_birth(self.member)
         self._peer = Peer(
             record, image.shards, shards_count=self._mesh.shards_count, notary=self._notary, authority=Trust(), proofs=Trust(),
-            dice=self._dice, profile=self._mesh.profile, compute=self._mesh.targets, size_of=self._size_of,
+            dice=self._dice, profile=self._mesh.profile, compute=self._mesh.targets, rank=self._mesh.rank, size_of=self._size_of,
         )  # fmt: skip
         self._desk = MeshDesk(self._peer, self._mesh.shard_of, copy_of=self._copy, carry_out=self._carry_out, out=self._out_one)
         known = tuple(member.public_key for member in image.known) or tuple(self._keys[i] for i in self._contacts)
