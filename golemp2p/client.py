@@ -1,6 +1,6 @@
 """What an application or the gateway calls: the whole of golemp2p's service, whichever node does the work.
 
-``Client`` is the contract; ``golemp2p.drivers.mesh_client.MeshClient`` serves it for the whole mesh. ``Histories`` gives away what
+``Client`` is the contract; ``drivers.routing.mesh_client.MeshClient`` serves it for the whole mesh. ``Histories`` gives away what
 workers did, for whoever wants to check it. ``MeshAdmin`` is what a person asks of one node about the mesh, and has it do. Everything
 here may raise any ``Golemp2pError``; bad input raises a ``UsageError`` before anything changes.
 """
@@ -139,7 +139,7 @@ class Client(Protocol):
 
 
 class Histories(Protocol):
-    """The histories of the workers of the whole mesh, whichever nodes hold them. Served by ``golemp2p.drivers.history``."""
+    """The histories of the workers of the whole mesh, whichever nodes hold them. Served by ``golemp2p.drivers.histories.history``."""
 
     async def export_worker(self, worker: WorkerId, *, with_component: bool = True) -> AsyncGenerator[bytes, None]:
         """The worker's whole history as a file that anybody can check (``wire.history``), piece by piece: use it up, or close it.

@@ -26,9 +26,9 @@ from benchmarks.mesh.nodes import running_mesh
 from benchmarks.report import Report, percentile
 from golemp2p.core.dht import NodesFound, RecordsFound
 from golemp2p.core.peer import Peer
-from golemp2p.drivers.authority import MeshAuthority
-from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
-from golemp2p.drivers.peer import PeerDriver
+from golemp2p.drivers.peers.authority import MeshAuthority
+from golemp2p.drivers.peers.mesh_state import MeshState, find_or_found_mesh
+from golemp2p.drivers.peers.peer import PeerDriver
 from golemp2p.drivers.waiters import Waiter
 from golemp2p.errors import Golemp2pError
 from golemp2p.mesh.network import Network

@@ -364,6 +364,7 @@ class Peer:
 
     def _member_changed(self, change: MemberChanged, now_ns: int) -> None:
         self._out.append(change)
+        self.shards.member_changed()
         member = change.member
         key, record = member.public_key, member.record
         self._changed[key] = None

@@ -65,6 +65,7 @@ class PeerShards:
         self._dues = Dues()
         self._touched: dict[int, None] = {}
         self._views: dict[int, ShardView] = {}
+        self._calm: dict[int, None] = {}  # served here, with the members that it should have until somebody's record changes
         self._has_led: dict[int, None] = {}  # shards of which a primary was heard since the start
         self._doubted_ns: dict[int, int] = {}
         self.reconfigured: dict[int, None] = {}
@@ -216,6 +217,10 @@ class PeerShards:
                 if replica.primary == peer:  # it led in an earlier life, perhaps
                     self._drive(shard, replica.ask_primary(), now_ns)
 
+    def member_changed(self) -> None:
+        """What ``member_of`` tells of somebody is news."""
+        self._calm.clear()
+
     def store_changed(self, peer: bytes, now_ns: int) -> None:
         """The node ``peer`` has another store now: whatever it was, its replicas are new ones."""
         for shard in list(self._of_peer.get(peer, ())):
@@ -336,7 +341,11 @@ class PeerShards:
 
     def _look(self, shard: int, replica: Replica, now_ns: int) -> None:
         configuration = replica.configuration
-        if configuration is not self._configurations[shard]:
+        is_same = configuration is self._configurations[shard]
+        is_long = len(replica.log.entries) > self._profile.entries_max
+        if is_same and not is_long and shard in self._calm and replica.is_serving:
+            return
+        if not is_same:
             self._index(shard, configuration)
             self._tell_suspicions(shard, replica, now_ns)
         if replica.role is Role.PRIMARY or (replica.primary is not None and replica.primary not in self._suspected):
@@ -357,7 +366,7 @@ class PeerShards:
                 return
             if replica.wants_repair and replica.primary is not None and replica.primary not in self._suspected:
                 self._drive(shard, replica.repair(replica.primary, now_ns), now_ns)
-        if len(replica.log.entries) > self._profile.entries_max:
+        if is_long:
             effects = replica.compact(replica.log.last_position - self._profile.entries_max // 2)
             if effects:
                 self._drive(shard, effects, now_ns)
@@ -377,13 +386,15 @@ class PeerShards:
         known = self._views.get(shard)
         is_same = known is not None and (known.voters, known.learners, known.caught_up) == (voters, learners, caught_up)
         if is_same and not learners:
-            return  # whatever its size
+            self._calm[shard] = None  # whatever its size
+            return
         view = ShardView(shard, voters, learners, caught_up, self._size_of(shard))
         if view != known:
             self._views[shard] = view
             self._planner.shards_changed([view], now_ns)
 
     def _lose_view(self, shard: int) -> None:
+        self._calm.pop(shard, None)
         if self._views.pop(shard, None) is not None:
             self._planner.shard_lost(shard)
 
@@ -391,6 +402,7 @@ class PeerShards:
         for member in self._configurations[shard].members:
             self._of_peer.get(member.public_key, {}).pop(shard, None)
         self._configurations[shard] = configuration
+        self._calm.pop(shard, None)
         self._voters[shard] = tuple(voter.public_key for voter in configuration.voters)
         self.reconfigured[shard] = None
         for member in configuration.members:

@@ -348,6 +348,8 @@ class Replica:
             return True
         log = state.log
         configuration = log.configuration
+        if state.known_as(configuration, state.me) in configuration.voters:
+            return False
         is_known = (
             not log.is_blank and not state.damaged and not state.is_expected() and log.configuration_position <= log.commit
         )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import trio
 
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.oplog import Appending, LogWriter, inline_payload, read_log
 from golemp2p.drivers.waiters import Waiter
 from golemp2p.errors import ComponentAlreadyExists, ComponentNotFound, DataDamaged, Golemp2pError, Moved

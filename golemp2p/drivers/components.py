@@ -11,12 +11,13 @@ A component's id derives from the mesh key and its name, its log's key from the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import trio
 
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.component_logs import ComponentLogs, NewVersion
 from golemp2p.drivers.oplog import Appending
 from golemp2p.errors import (
@@ -57,6 +58,9 @@ KNOWN_MAX = 10_000
 
 ASK_S = 10.0
 """For an answer about versions: an election takes two seconds."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class LoadedComponent:
@@ -345,6 +349,14 @@ class Components:
             guest = await self._guests.load(info.sha256, await self.file(info))
             loaded = self._loaded.setdefault((component, version), LoadedComponent(info, guest))
         return loaded
+
+    async def warm(self, identity: str) -> None:
+        """Have the newest version of a component compiled and loaded, so that nobody waits for that in a takeover."""
+        try:
+            component = ComponentId.parse(identity)
+            await self.loaded(component, (await self.latest(component)).version)
+        except Golemp2pError as error:  # whoever needs it tries again
+            logger.info("component_not_warmed", extra={"component": identity, "code": error.code, "error": str(error)})
 
     async def file(self, info: ComponentInfo) -> Path:
         """The component's bytes as a file of this node. Raises ``DataDamaged`` when they are nowhere, ``Unreachable``,

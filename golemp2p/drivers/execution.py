@@ -47,7 +47,7 @@ class Execution:
         if worker.create.ephemeral:
             cursor = Cursor(())
         else:
-            blobs, shard = worker.node.blobs, worker.node.shard_of(worker.id)
+            blobs, shard = worker.node.blobs, worker.shard
             cursor = Cursor([await inline_payload(blobs, shard, entry) for entry in entries], worker.state.skipped)
             cursor.take(e.Create)
         if component.uses_files and worker.files_root.exists():

@@ -19,18 +19,18 @@ from golemp2p.core.peer_effects import PeerProfile
 from golemp2p.core.planner import PlacementProfile
 from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_rules import Limits
-from golemp2p.drivers.authority import MeshAuthority
-from golemp2p.drivers.blob_repair import BlobRepair
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.administration.mesh_admin import MeshDesk
+from golemp2p.drivers.administration.mesh_reports import load_of, reports_of
+from golemp2p.drivers.administration.node_facts import NodeDirectory
+from golemp2p.drivers.blobs.blob_repair import BlobRepair
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.components import Components
 from golemp2p.drivers.describing import described
-from golemp2p.drivers.history import Histories
-from golemp2p.drivers.mesh_admin import MeshDesk
-from golemp2p.drivers.mesh_client import MeshClient, Routed, routed
-from golemp2p.drivers.mesh_reports import load_of, reports_of
-from golemp2p.drivers.mesh_state import MeshState, find_or_found_mesh
-from golemp2p.drivers.node_facts import NodeDirectory
-from golemp2p.drivers.peer import PeerDriver
+from golemp2p.drivers.histories.history import Histories
+from golemp2p.drivers.peers.authority import MeshAuthority
+from golemp2p.drivers.peers.mesh_state import MeshState, find_or_found_mesh
+from golemp2p.drivers.peers.peer import PeerDriver
+from golemp2p.drivers.routing.mesh_client import MeshClient, Routed, routed
 from golemp2p.drivers.service import LocalClient
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
 from golemp2p.drivers.shards import Shards
@@ -153,6 +153,7 @@ async def open_service(
             bytes_max=settings.component_bytes_max,
         )
         shards.add_tenant(components.shard_ready, components.shard_lost)
+        shards.component_seen = components.warm
         workers = Workers(
             settings=settings,
             storage=storage,

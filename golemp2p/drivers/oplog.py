@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 
 import trio
 
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.waiters import Waiter
 from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed, WorldError
 from golemp2p.model import entries as e

@@ -17,12 +17,12 @@ from typing import Any
 import trio
 
 from golemp2p.client import NodeInfo, OplogPage, WorkersPage
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.components import Components, LoadedComponent
 from golemp2p.drivers.listing import matches
-from golemp2p.drivers.mesh_state import MeshState
 from golemp2p.drivers.oplog import read_range
-from golemp2p.drivers.peer import PeerDriver
+from golemp2p.drivers.peers.mesh_state import MeshState
+from golemp2p.drivers.peers.peer import PeerDriver
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.drivers.shards import Shards
 from golemp2p.drivers.summary import WORKER, metadata_from, metadata_of, worker_of

@@ -18,21 +18,23 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from golemp2p.core.replica import Replica
-from golemp2p.drivers.blob_repair import BlobRepair
+from golemp2p.drivers.blobs.blob_repair import BlobRepair
 from golemp2p.drivers.oplog import Payload
-from golemp2p.drivers.peer import PeerDriver
+from golemp2p.drivers.peers.peer import PeerDriver
 from golemp2p.drivers.work import Work
-from golemp2p.errors import Golemp2pError, InvalidState, Moved, WorldError
+from golemp2p.errors import DataDamaged, Golemp2pError, InvalidState, Moved, WorldError
 from golemp2p.model.ids import Key
 from golemp2p.model.replication import Entry, LogSegment
 from golemp2p.ports import LogHead, Storage
-from golemp2p.wire.description import Description, encode_description
+from golemp2p.wire.description import Description, decode_description, encode_description
 from golemp2p.wire.identity import Signer
 from golemp2p.wire.segment import seal
 
 logger = logging.getLogger(__name__)
 
 Done = Callable[[Exception | None], None]
+
+_COMPONENT_BEGINS = encode_description(Description("component", "", False, None, b""))[:11]  # array, kind
 
 RETRY_AFTER_S = 0.1
 """Advice to whoever comes to the wrong node."""
@@ -62,6 +64,8 @@ class Shards:
         self.shards_count = peers.shards_count
         self._pending: dict[int, deque[tuple[int, Done]]] = {}
         self._levelling: dict[int, set[trio.Event]] = {}
+        self.component_seen: Callable[[str], Awaitable[None]]
+        """Told the identity of a component whose log has grown, in a shard that another node leads. Set before the peer runs."""
         self._started: list[Callable[[int], None]] = []
         self._stopped: list[Callable[[int], None]] = []
         self._new: list[int] = []
@@ -204,7 +208,7 @@ class Shards:
     def is_busy(self, shard: int) -> bool:
         return self._work.is_running(shard)
 
-    # -- what the peer tells (drivers.peer.ShardTenants)
+    # -- what the peer tells (drivers.peers.peer.ShardTenants)
 
     def started(self, shard: int, term: int) -> None:
         self._new.append(shard)
@@ -223,8 +227,20 @@ class Shards:
         while pending and pending[0][0] <= entries[-1].position:
             pending.popleft()[1](None)
         if not self._peers.is_ready(shard):
-            segments = (entry.content.data for entry in entries if isinstance(entry.content, LogSegment))
-            self._repair.want_segments(shard, segments)
+            segments = [entry.content for entry in entries if isinstance(entry.content, LogSegment)]
+            self._repair.want_segments(shard, (segment.data for segment in segments))
+            for segment in segments:
+                if segment.description.startswith(_COMPONENT_BEGINS):
+                    self._component_seen(segment)
+
+    def _component_seen(self, segment: LogSegment) -> None:
+        """A component has a new version: have it ready before a worker of it is taken over."""
+        try:
+            identity = decode_description(segment.description, segment.log).identity
+        except DataDamaged as error:
+            logger.warning("description_not_read", extra={"log": str(segment.log), "error": str(error)})
+        else:
+            self._spawn(self.component_seen, identity)
 
     def stalled(self, shard: int, error: WorldError) -> None:
         self._fail(shard, error)
@@ -239,6 +255,8 @@ class Shards:
         """Logs came from others: say what they are, have what they name."""
         try:
             await self._describe(frozenset((shard,)))
+            for head in await self._storage.heads("component", shards=(shard,)):
+                await self.component_seen(head.identity)
             await self._repair.scan(shard)
         except Golemp2pError as error:  # again when this node begins to serve the shard
             logger.warning("shard_not_taken_in", extra={"shard": shard, "code": error.code, "error": str(error)})

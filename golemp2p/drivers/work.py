@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import trio
 
-from golemp2p.drivers.peer import PeerDriver
+from golemp2p.drivers.peers.peer import PeerDriver
 
 LINGER_S = 0.5
 

@@ -75,6 +75,7 @@ class Worker:
         "last_used",
         "node",
         "promises",
+        "shard",
         "state",
         "waiters",
         "writer",
@@ -84,6 +85,7 @@ class Worker:
         assert state.create is not None
         self.node = node
         self.id = worker
+        self.shard = node.shard_of(worker)
         self.state = state
         self.writer = writer
         self.create = state.create

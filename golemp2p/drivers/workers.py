@@ -19,9 +19,10 @@ from typing import Any
 import trio
 
 from golemp2p.core.worker_state import WorkerState
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.components import Components, check_environment
 from golemp2p.drivers.execution import end_ephemeral_execution
+from golemp2p.drivers.loaded_workers import LoadedWorkers
 from golemp2p.drivers.oplog import LogWriter, read_log, read_range
 from golemp2p.drivers.promises import OtherPromises
 from golemp2p.drivers.resuming import Resuming
@@ -96,7 +97,7 @@ class Workers:
         self._refusals: Counter[str] = Counter()
         self._shards = shards
         self._node_name = node_name
-        self._loaded: dict[WorkerId, Worker] = {}
+        self._loaded = LoadedWorkers()
         self._held: dict[WorkerId, trio.Event] = {}
         self._memory_bytes = 0
         self._coming_back: set[WorkerId] = set()
@@ -144,7 +145,7 @@ class Workers:
             if state.create is None or state.tail != head.tail:
                 raise DataDamaged(f"worker {worker}", "its log does not begin with a Create entry")
             found = Worker(self, worker, state, self._writer(worker, state, head), entries)
-            self._loaded[worker] = found
+            self._loaded.add(found)
             self.loads_total += 1
             end_ephemeral_execution(found)
             found.wake()
@@ -197,7 +198,7 @@ class Workers:
         state.apply(entry)
         writer.append(entry)
         found = Worker(self, worker, state, writer, [entry])
-        self._loaded[worker] = found
+        self._loaded.add(found)
         return found
 
     async def delete(self, worker: WorkerId) -> None:
@@ -224,13 +225,13 @@ class Workers:
                 await self._shards.level(self.shard_of(worker))
                 if await self.storage.head(worker.key) is None:
                     raise WorkerNotFound(f"component {worker.component} has no worker {worker.name!r}")
-            if found is not None:
+            else:
                 await found.stop(WorkerInterrupted(f"worker {worker.name!r} was deleted"))
                 try:
                     if found.writer.broken is None:
                         await found.writer.commit()
                 finally:
-                    self._loaded.pop(worker, None)
+                    self._loaded.remove(found)
             await self._delete_log(worker)
             files = self.files_dir / worker.key.digest.hex()
             if files.exists():
@@ -292,12 +293,12 @@ class Workers:
 
     def worker_began(self, worker: Worker) -> None:
         """Its task has something to do."""
-        self._shards.work_began(self.shard_of(worker.id))
+        self._shards.work_began(worker.shard)
 
     def worker_rested(self, worker: Worker) -> None:
         """Its task ended. A suspended one leaves memory as soon as its log is written."""
         self.task_ended.unpark_all()
-        self._shards.work_ended(self.shard_of(worker.id))
+        self._shards.work_ended(worker.shard)
         if worker.writer.broken is not None:
             self.forget(worker)
         if worker.state.suspended and not worker.gone and worker.writer.broken is None:
@@ -309,8 +310,7 @@ class Workers:
 
     def forget(self, worker: Worker) -> None:
         """Take a broken worker out of the table; it is read anew on next use."""
-        if self._loaded.get(worker.id) is worker:
-            del self._loaded[worker.id]
+        self._loaded.remove(worker)
 
     def broken(self, worker: Worker, error: Exception) -> None:
         """``worker`` is of no more use. It stays in the table until its task has ended; what it was doing goes on, in another
@@ -358,15 +358,15 @@ class Workers:
     # -- leaving memory -------------------------------------------------------------------------------------------------
 
     def _release(self, worker: Worker) -> None:
-        if not worker.is_busy and self._loaded.get(worker.id) is worker:
+        if not worker.is_busy and self._loaded.holds(worker):
             worker.unload()
             worker.gone = True
-            del self._loaded[worker.id]
+            self._loaded.remove(worker)
 
     def _make_room(self) -> None:
         if len(self._loaded) < self.settings.workers_active_max:
             return
-        idle = sorted((w for w in self._loaded.values() if not w.is_busy), key=lambda w: w.last_used)
+        idle = sorted((w for w in self._loaded.all() if not w.is_busy), key=lambda w: w.last_used)
         for worker in idle[: max(1, len(idle) // 4)]:
             self._release(worker)
         if len(self._loaded) >= self.settings.workers_active_max:
@@ -379,7 +379,7 @@ class Workers:
         ttl_ns = int(self.settings.idle_ttl_s * 1e9)
         idle: list[Worker] = []
         memory = 0
-        for worker in list(self._loaded.values()):
+        for worker in list(self._loaded.all()):
             worker.writer.flush_nowait()  # what a guest that computes for long has done so far survives a crash
             if worker.is_busy:
                 memory += worker.memory_bytes + INSTANCE_OVERHEAD_BYTES
@@ -405,7 +405,7 @@ class Workers:
 
     def _shard_stopped(self, shard: int) -> None:
         """Another node runs its workers from now on."""
-        for worker in [worker for worker in self._loaded.values() if self.shard_of(worker.id) == shard]:
+        for worker in self._loaded.of_shard(shard):
             worker.drop(moved(shard))
 
     def is_shard_busy(self, shard: int) -> bool:
@@ -414,12 +414,12 @@ class Workers:
 
     async def drain(self) -> None:
         """Wait until no invocation is under way; cancel this to stop waiting."""
-        while any(worker.is_running for worker in self._loaded.values()):
+        while any(worker.is_running for worker in self._loaded.all()):
             await self.task_ended.park()
 
     async def flush(self) -> None:
         """Make everything that is appended durable."""
-        for worker in list(self._loaded.values()):
+        for worker in list(self._loaded.all()):
             if worker.writer.broken is None:
                 try:
                     await worker.writer.commit()
@@ -431,7 +431,7 @@ class Workers:
         self._stopping = True
 
     def statistics(self) -> dict[str, float]:
-        loaded = self._loaded.values()
+        loaded = self._loaded.all()
         return {
             "workers_loaded": len(loaded),
             "workers_busy": sum(1 for worker in loaded if worker.is_busy),
@@ -446,7 +446,7 @@ class Workers:
         }
 
     def loaded_workers(self) -> Iterable[Worker]:
-        return self._loaded.values()
+        return self._loaded.all()
 
     def _writer(self, worker: WorkerId, state: Any, head: LogHead | None) -> LogWriter:
         key = worker.key

@@ -1,10 +1,10 @@
 """What golemp2p asks of the world. Each protocol here is a specification; its conformance suite (``golemp2p.testing``) is the
-same text, executable. Adapters: ``storage`` (SQLite, memory), ``runtime`` (wasmtime); ``drivers.peer`` over ``mesh`` (TCP).
+same text, executable. Adapters: ``storage`` (SQLite, memory), ``runtime`` (wasmtime); ``drivers.peers.peer`` over ``mesh`` (TCP).
 
     client -> drivers -> core            thinking and doing apart
                 |-> ports.Storage  <- storage
                 |-> ports.Guests   <- runtime  -> ports.WorkerHost <- drivers
-                |-> ports.Mesh     <- drivers.peer -> mesh
+                |-> ports.Mesh     <- drivers.peers.peer -> mesh
 """
 
 from __future__ import annotations

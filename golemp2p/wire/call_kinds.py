@@ -12,6 +12,6 @@ BLOB_OFFER = 4
 STATUS = 5
 HISTORY = 6
 BODY = 7
-"""What a request or an answer was too large to carry (``drivers.bodies``)."""
+"""What a request or an answer was too large to carry (``drivers.routing.bodies``)."""
 OVERRULED = 8
-"""An order of the operator that a replica of an overruled history is to see (``drivers.mesh_recovery``)."""
+"""An order of the operator that a replica of an overruled history is to see (``drivers.administration.mesh_recovery``)."""

@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from golemp2p.core.peer_effects import PeerProfile
-from golemp2p.drivers.mesh_state import GENESIS
+from golemp2p.drivers.peers.mesh_state import GENESIS
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.model.ids import ComponentId
 from golemp2p.model.replication import Base, Configuration, Entry

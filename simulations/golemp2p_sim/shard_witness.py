@@ -43,11 +43,12 @@ class Witness:
     term and candidate before it, and whom this node was loyal to as it came behind it. ``_handed``: per shard, the record in the newest
     write; ``_led``: term and position of the newest entry that this node wrote as its primary."""
 
-    __slots__ = ("_asked", "_durable_of", "_handed", "_led", "_member")
+    __slots__ = ("_asked", "_durable_of", "_handed", "_led", "_member", "_written")
 
     def __init__(self, member: Member, durable_of: Callable[[int], Stored]) -> None:
         self._member, self._durable_of = member, durable_of
         self._asked: tuple[tuple[int, int, bytes], RequestVote, bytes | None] | None = None
+        self._written: dict[int, dict[int, bytes]] = {}  # shard -> position -> hash of what was handed over in this life
         self._handed: dict[int, ReplicaRecord] = {}
         self._led: dict[int, tuple[int, int]] = {}
 
@@ -108,21 +109,30 @@ class Witness:
         shard, member, record = copy.shard, self._member, write.record
         seen: list[Any] = []
         log = copy.replica.log
+        written = self._written.setdefault(shard, {})
         if write.truncate_from is not None:
             seen.append(Cut(shard, member, write.truncate_from, copy.applied))
+            self._written[shard] = written = {at: one for at, one in written.items() if at < write.truncate_from}
+        if write.is_forgotten or write.base is not None:
+            written.clear()
         if write.is_install and write.base is not None:
             seen.append(Born(shard, member, write.base, None))
         entries = write.entries
         if entries:
-            previous = entries[0].position - 1
-            previous_hash = log.hash_at(previous) if log.holds(previous) else None
+            previous_hash = self._written_at(shard, entries[0].position - 1, log)
             is_own = (entries[0].author, entries[0].term) == (member.public_key, record.term)
             if is_own:
                 self._led[shard] = record.term, entries[-1].position
             changes = _changes(log, entries, record.commit)
             seen.append(Kept(shard, member, previous_hash, entries, record.term if is_own else None, changes))
+            written.update((entry.position, entry.hash) for entry in entries)
         self._handed[shard] = record
         return seen
+
+    def _written_at(self, shard: int, position: int, log: ReplicaLog) -> bytes | None:
+        """Hash of the entry there when this write was made: of a later write of the same event, the log tells already."""
+        written = self._written[shard].get(position)
+        return written or (log.hash_at(position) if log.holds(position) else None)
 
     def forgot(self, shard: int, write: ReplicaWrite) -> Sequence[Forgot]:
         """To be seen when ``write``, which is about to be handed to the disk, is durable."""

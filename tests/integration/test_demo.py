@@ -76,6 +76,7 @@ def test_the_story_ends_well(demo: Demo) -> None:
     assert re.search(r"ok: kill to answer: \d+\.\d s, from node \d to the caller at node \d", demo.told)
     assert demo.told.count('has the answer: {"ok": {"number": 1,') == 2
     assert "caught up after" in demo.told
+    assert len(re.findall(r"\d +node \d  elected by a majority", demo.told)) >= 2, demo.told
     assert re.search(r"\nAll was as it should be, in \d+ seconds\.\n$", demo.told)
     assert demo.left() == []
 

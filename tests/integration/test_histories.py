@@ -14,7 +14,7 @@ import trio
 from asking import metric, path, post, types, until
 from conftest import Components, wasm
 
-from golemp2p.drivers.verification import verify_file
+from golemp2p.drivers.histories.verification import verify_file
 from golemp2p.model.history import HistoryReport, Standing
 from golemp2p.model.ids import NodeId
 from golemp2p.ports import GuestLimits

@@ -19,7 +19,7 @@ PHASES = {
 
 
 class Watch(Protocol):
-    """As ``golemp2p.drivers.verification`` has it."""
+    """As ``golemp2p.drivers.histories.verification`` has it."""
 
     def phase(self, name: str, total: int) -> None: ...
 

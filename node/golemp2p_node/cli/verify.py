@@ -92,7 +92,7 @@ def _file(source: str) -> Iterator[tuple[Path, bytes | None]]:
 def _judge(path: Path, mesh_id: bytes | None, wasm: Path | None, limits: Any, *, run: bool) -> HistoryReport:
     import trio
 
-    from golemp2p.drivers.verification import verify_file
+    from golemp2p.drivers.histories.verification import verify_file
     from golemp2p_node.cli.history_progress import watching
 
     async def judge() -> HistoryReport:

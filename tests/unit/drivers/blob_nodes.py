@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.errors import ConnectionLost, DataDamaged, DeadlineExceeded, Golemp2pError, StorageFull, Unreachable
 from golemp2p.model.ids import Key
 from golemp2p.ports import Asked, LogHead, StoredSegment

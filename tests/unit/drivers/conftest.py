@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from golemp2p.drivers.mesh_client import MeshClient
-from golemp2p.drivers.mesh_state import GENESIS
 from golemp2p.drivers.opening import Service, World, open_service
+from golemp2p.drivers.peers.mesh_state import GENESIS
+from golemp2p.drivers.routing.mesh_client import MeshClient
 from golemp2p.drivers.service import LocalClient
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
 from golemp2p.storage.memory import MemoryStorage

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from golemp2p.drivers.history_check import HistoryCheck
+from golemp2p.drivers.histories.history_check import HistoryCheck
 from golemp2p.errors import DataDamaged
 from golemp2p.model import entries as e
 from golemp2p.model.history import HistoryReport

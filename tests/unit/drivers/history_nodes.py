@@ -10,7 +10,7 @@ from typing import Any
 from history_forge import closed, cut
 
 from golemp2p.client import Histories
-from golemp2p.drivers.verification import verify_file
+from golemp2p.drivers.histories.verification import verify_file
 from golemp2p.model import entries as e
 from golemp2p.model.history import HistoryReport
 from golemp2p.model.ids import ComponentId, WorkerId

@@ -16,10 +16,10 @@ from golemp2p.core.effects import Persist, Send
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import Drained
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.drivers.mesh_admin import MeshDesk
-from golemp2p.drivers.mesh_reports import load_of, reports_of
-from golemp2p.drivers.mesh_state import MeshState
-from golemp2p.drivers.node_facts import NodeDirectory
+from golemp2p.drivers.administration.mesh_admin import MeshDesk
+from golemp2p.drivers.administration.mesh_reports import load_of, reports_of
+from golemp2p.drivers.administration.node_facts import NodeDirectory
+from golemp2p.drivers.peers.mesh_state import MeshState
 from golemp2p.errors import Unreachable
 from golemp2p.model.membership import NodeRecord, Removal
 from golemp2p.model.node_status import NodeFacts

@@ -11,7 +11,7 @@ import trio
 
 from golemp2p.client import OplogPage, WorkersPage
 from golemp2p.drivers.events import EventStream
-from golemp2p.drivers.mesh_client import MeshClient, Routed, routed
+from golemp2p.drivers.routing.mesh_client import MeshClient, Routed, routed
 from golemp2p.errors import (
     ComponentAlreadyExists,
     DataDamaged,

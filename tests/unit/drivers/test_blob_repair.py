@@ -8,7 +8,7 @@ import pytest
 import trio
 from component_nodes import Mesh
 
-from golemp2p.drivers.blob_repair import WANTED_MAX, BlobRepair, named_in
+from golemp2p.drivers.blobs.blob_repair import WANTED_MAX, BlobRepair, named_in
 from golemp2p.drivers.oplog import INLINE_BYTES_MAX
 from golemp2p.model import entries as e
 from golemp2p.testing.guests import ScriptedGuests

@@ -8,8 +8,8 @@ import pytest
 import trio
 from blob_nodes import CHUNK_BYTES, Call, Nodes
 
-from golemp2p.drivers.blob_fetches import MEMORY_BYTES_MAX, PACE_BYTES, PACE_S, PROGRESS_S
-from golemp2p.drivers.blobs import SERVED_PEER_MAX
+from golemp2p.drivers.blobs.blob_fetches import MEMORY_BYTES_MAX, PACE_BYTES, PACE_S, PROGRESS_S
+from golemp2p.drivers.blobs.blobs import SERVED_PEER_MAX
 from golemp2p.errors import DataDamaged, MalformedRequest, Overloaded, PayloadTooLarge, StorageFull, Unreachable
 from golemp2p.model.entries import BlobRef
 from golemp2p.wire.blob_calls import BlobAsk, decode_ask, decode_held, encode_ask, encode_held

@@ -13,7 +13,7 @@ import pytest
 import trio
 from blob_nodes import Disk
 
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.errors import Moved, Unreachable
 from golemp2p.mesh.network import Network
 from golemp2p.mesh.opening import Identity

@@ -8,8 +8,8 @@ import pytest
 import trio
 from blob_nodes import Nodes
 
-from golemp2p.drivers.blob_files import PIECE_BYTES
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blob_files import PIECE_BYTES
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.storage.memory import MemoryStorage
 from golemp2p.storage.sqlite import SqliteStorage
 from golemp2p.wire.call_kinds import BLOB

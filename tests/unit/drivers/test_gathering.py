@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from routing_world import WASM, World, open_world
 
-from golemp2p.drivers import gathering
-from golemp2p.drivers.mesh_client import MeshClient
+from golemp2p.drivers.routing import gathering
+from golemp2p.drivers.routing.mesh_client import MeshClient
 from golemp2p.errors import ComponentNotFound, MalformedRequest, StorageFailed, UsageError, WorldError
 from golemp2p.model import listings as m
 from golemp2p.model.ids import ComponentId, WorkerId
@@ -205,7 +205,7 @@ async def test_components_of_all_nodes_are_listed_by_name_and_version(autojump_c
 
 
 async def test_many_components_come_in_pages(autojump_clock, monkeypatch):
-    monkeypatch.setattr("golemp2p.drivers.mesh_components.PAGE", 3)
+    monkeypatch.setattr("golemp2p.drivers.routing.mesh_components.PAGE", 3)
     async with open_world() as world:
         names = [f"c{number:02}" for number in range(20)]
         for name in names:

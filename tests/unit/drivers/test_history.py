@@ -12,7 +12,7 @@ import trio
 from history_forge import STRANGER, WASM, A, B, Forge, checked, cut, unshown, wrong
 from history_nodes import COUNTER, exported, judged
 
-from golemp2p.drivers.history import SERVED_MAX, Histories
+from golemp2p.drivers.histories.history import SERVED_MAX, Histories
 from golemp2p.errors import DataDamaged, MalformedRequest, Overloaded, Unreachable, WorkerNotFound
 from golemp2p.model.history import Standing
 from golemp2p.model.ids import ComponentId, WorkerId

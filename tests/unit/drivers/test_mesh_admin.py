@@ -7,8 +7,8 @@ import trio
 import trio.testing
 from peer_mesh import SHARDS, Node, PeerMesh
 
-from golemp2p.drivers.mesh_admin import LEAVING, is_loopback
-from golemp2p.drivers.mesh_names import node_name
+from golemp2p.drivers.administration.mesh_admin import LEAVING, is_loopback
+from golemp2p.drivers.administration.mesh_names import node_name
 from golemp2p.errors import InvalidState, NodeNotFound
 from golemp2p.model.membership import Status
 from golemp2p.wire.identity import SigningKey

@@ -363,7 +363,7 @@ async def test_what_is_too_large_for_anybody_is_refused_before_it_is_fetched(aut
 
 
 async def test_what_is_lent_has_a_limit(autojump_clock, monkeypatch):
-    monkeypatch.setattr("golemp2p.drivers.bodies.LENT_BYTES_MAX", 2 * INLINE_BYTES_MAX)
+    monkeypatch.setattr("golemp2p.drivers.routing.bodies.LENT_BYTES_MAX", 2 * INLINE_BYTES_MAX)
     async with open_world() as world:
         bodies = world.routed[0].client._bodies
         data = bytes(INLINE_BYTES_MAX + 1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from golemp2p.drivers.mesh_client import MeshClient
+from golemp2p.drivers.routing.mesh_client import MeshClient
 from golemp2p.errors import (
     ComponentAlreadyExists,
     FunctionNotFound,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from peer_mesh import SHARDS, Asked, Node, PeerMesh
 
-from golemp2p.drivers.mesh_names import node_name
+from golemp2p.drivers.administration.mesh_names import node_name
 from golemp2p.errors import FrameMalformed, InvalidState, ShardNotFound
 from golemp2p.model.node_status import ReplicaReport, Wanted
 from golemp2p.model.replication import MAIN_BRANCH, Branch, Member
@@ -145,7 +145,7 @@ async def test_it_is_recovered_where_most_of_it_is(monkeypatch: pytest.MonkeyPat
 
 
 def reports_of(node: Node) -> list[ReplicaReport]:
-    from golemp2p.drivers.mesh_reports import reports_of as reported
+    from golemp2p.drivers.administration.mesh_reports import reports_of as reported
 
     return reported(node.peer, Wanted.HELD)
 

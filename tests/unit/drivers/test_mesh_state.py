@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from golemp2p.drivers.mesh_state import CONTACTS, GENESIS, MeshState, find_or_found_mesh
+from golemp2p.drivers.peers.mesh_state import CONTACTS, GENESIS, MeshState, find_or_found_mesh
 from golemp2p.errors import OtherMesh
 from golemp2p.model.replication import Member, base_at_birth
 from golemp2p.storage.memory import MemoryStorage

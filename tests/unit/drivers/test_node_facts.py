@@ -9,7 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golemp2p.drivers.node_facts import ASK_S, KEPT_MAX, PAGES_MAX, RETRY_S, NodeDirectory
+from golemp2p.drivers.administration.node_facts import ASK_S, KEPT_MAX, PAGES_MAX, RETRY_S, NodeDirectory
 from golemp2p.errors import DataDamaged, DeadlineExceeded, FrameMalformed
 from golemp2p.model import node_status as m
 from golemp2p.model.node_status import NodeFacts, NodeLoad, ReplicaReport, ReplicaRole, StatusAnswer, StatusAsked, Wanted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from golemp2p.drivers import removals as module
-from golemp2p.drivers.removals import REMOVALS, Removals
+from golemp2p.drivers.peers import removals as module
+from golemp2p.drivers.peers.removals import REMOVALS, Removals
 from golemp2p.errors import DataDamaged
 from golemp2p.model.membership import Removal
 from golemp2p.storage.memory import MemoryStorage

@@ -6,8 +6,8 @@ import pytest
 import trio
 from routing_world import World, open_world
 
-from golemp2p.drivers import watching
-from golemp2p.drivers.watching import Seen
+from golemp2p.drivers.routing import watching
+from golemp2p.drivers.routing.watching import Seen
 from golemp2p.errors import Draining, RequestFailed, WorkerNotFound, WorldError
 from golemp2p.model.ids import WorkerId
 from golemp2p.model.worker import WorkerEvent

@@ -14,7 +14,7 @@ from golemp2p.core.replica_durable import ReplicaDurable
 from golemp2p.core.replica_state import Role
 from golemp2p.model.messages_shard import RequestVote, ShardMessage
 from golemp2p.model.messages_shard import Voted as VoteBody
-from golemp2p.model.replica_write import ReplicaRecord
+from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
 from golemp2p.model.replication import MAIN_BRANCH, Base, Configuration, Election, Entry, Member, NoOp
 from golemp2p_sim.checkers.logs import Logs
 from golemp2p_sim.checkers.memory import Memory
@@ -123,6 +123,22 @@ def test_a_vote_that_answers_nothing_that_was_heard_is_an_alarm_of_its_own(candi
 
 
 # -- logs ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_write_is_told_as_it_was_although_the_next_one_of_the_same_event_has_replaced_it() -> None:
+    """A primary that regains its majority writes, and hears in the same message that another leads: what it wrote is cut again."""
+    witness = Witness(A, lambda _shard: disk(3))
+    log = SimpleNamespace(
+        configuration_at=lambda _at: THREE, holds=lambda _at: True, hash_at=lambda _at: b"of the next primary"
+    )
+    copy: Any = SimpleNamespace(shard=0, replica=SimpleNamespace(log=log), applied=0)
+    record = ReplicaRecord(1, None, 0, (1, 2))
+    first, second = entry(1, 1), entry(2, 1)
+    witness.written(copy, ReplicaWrite(0, record, entries=(first,)))
+    (seen,) = witness.written(copy, ReplicaWrite(0, record, entries=(second,)))
+    assert seen.previous_hash == first.hash
+    cut, again = witness.written(copy, ReplicaWrite(0, record, truncate_from=1, entries=(entry(1, 2),)))
+    assert (cut.first, again.previous_hash) == (1, b"of the next primary")
 
 
 def election(*votes: Member, primary: Member = A) -> Entry:

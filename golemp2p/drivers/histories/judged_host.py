@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from golemp2p.core.recorded import JournalEnded, Recorded
-from golemp2p.drivers.history_check import Plan
+from golemp2p.drivers.histories.history_check import Plan
 from golemp2p.drivers.worker import LOG_CHARS_MAX
 from golemp2p.model import entries as e
 from golemp2p.model.ids import WorkerId

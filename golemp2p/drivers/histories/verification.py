@@ -8,9 +8,9 @@ from typing import Protocol
 
 import trio
 
-from golemp2p.drivers.history_check import Plan
-from golemp2p.drivers.history_file import HistoryFile, check_file
-from golemp2p.drivers.reexecution import Reexecution
+from golemp2p.drivers.histories.history_check import Plan
+from golemp2p.drivers.histories.history_file import HistoryFile, check_file
+from golemp2p.drivers.histories.reexecution import Reexecution
 from golemp2p.errors import Golemp2pError, UsageError
 from golemp2p.model.history import HistoryReport
 from golemp2p.ports import GuestLimits, Guests

@@ -1,4 +1,4 @@
-"""Where the bytes of a blob gather while they come, and blobs as files: what a node does with its disk for ``drivers.blobs``.
+"""Where the bytes of a blob gather while they come, and blobs as files: what a node does with its disk for ``drivers.blobs.blobs``.
 
     MemorySink   the whole blob in memory, then ``storage.put_blob``: small ones, and storages without files
     FileSink     ``<name>.<size>.partial`` beside where the blob will lie; fsync, rename, fsync of the folders: it appears whole

@@ -19,9 +19,9 @@ from golemp2p.client import RecoveredShard, Recovery
 from golemp2p.core.configuration import is_quorum
 from golemp2p.core.peer import Peer
 from golemp2p.core.replica import Replica
-from golemp2p.drivers.mesh_names import node_name, short_name
-from golemp2p.drivers.mesh_state import MeshState
-from golemp2p.drivers.node_facts import NodeDirectory, Told
+from golemp2p.drivers.administration.mesh_names import node_name, short_name
+from golemp2p.drivers.administration.node_facts import NodeDirectory, Told
+from golemp2p.drivers.peers.mesh_state import MeshState
 from golemp2p.errors import DataDamaged, FrameMalformed, Golemp2pError, InvalidState, ShardNotFound
 from golemp2p.model.node_status import ReplicaReport, Wanted
 from golemp2p.model.replication import BRANCH_BYTES, Branch, Member

@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 
 import trio
 
-from golemp2p.drivers.bodies import Bodies
-from golemp2p.drivers.local import Blobs, Local
 from golemp2p.drivers.oplog import INLINE_BYTES_MAX, payload_field
+from golemp2p.drivers.routing.bodies import Bodies
+from golemp2p.drivers.routing.local import Blobs, Local
 from golemp2p.errors import DataDamaged, Draining, Golemp2pError, MalformedRequest, Moved, WorldError
 from golemp2p.model import entries as e
 from golemp2p.model import operations as o

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from golemp2p.core.fetching import Ask, Fetching, Pause
-from golemp2p.drivers.blob_files import FileSink, MemorySink, Sink
+from golemp2p.drivers.blobs.blob_files import FileSink, MemorySink, Sink
 from golemp2p.errors import DataDamaged, DeadlineExceeded, Draining, Golemp2pError, StorageFailed, Unreachable
 from golemp2p.model.ids import NodeId
 from golemp2p.ports import Bulk, Mesh, Storage

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from golemp2p.drivers.local import Local
+from golemp2p.drivers.routing.local import Local
 from golemp2p.errors import Golemp2pError, NotFound, RequestFailed, UsageError, WorldError
 from golemp2p.model import listings as m
 from golemp2p.model.ids import ComponentId

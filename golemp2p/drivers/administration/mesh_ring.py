@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from golemp2p.client import Ring, RingNode, ShardInfo
-from golemp2p.drivers.mesh_names import node_name
-from golemp2p.drivers.node_facts import Told
+from golemp2p.drivers.administration.mesh_names import node_name
+from golemp2p.drivers.administration.node_facts import Told
 from golemp2p.model.membership import Member
 from golemp2p.model.node_status import ReplicaReport, ReplicaRole
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 import trio
 
 from golemp2p.drivers.components import check_environment
-from golemp2p.drivers.gathering import Gathering
-from golemp2p.drivers.local import Blobs, Local
-from golemp2p.drivers.primaries import WORK_S, Primaries, malformed
+from golemp2p.drivers.routing.gathering import Gathering
+from golemp2p.drivers.routing.local import Blobs, Local
+from golemp2p.drivers.routing.primaries import WORK_S, Primaries, malformed
 from golemp2p.errors import ComponentNotFound, Golemp2pError, InvalidName
 from golemp2p.model import operations as o
 from golemp2p.model.ids import ComponentId

@@ -4,7 +4,7 @@
                      ──> LogCheck (component) ──entries──> which bytes the worker runs
                      ──> blobs, and where they lie
 
-What it finds is in ``report``; running the worker again (``drivers.reexecution``) needs ``plan``.
+What it finds is in ``report``; running the worker again (``drivers.histories.reexecution``) needs ``plan``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from golemp2p.core.story import Story
-from golemp2p.drivers.log_check import LogCheck
+from golemp2p.drivers.histories.log_check import LogCheck
 from golemp2p.errors import DataDamaged, InvalidName
 from golemp2p.model import entries as e
 from golemp2p.model.history import HistoryReport

@@ -22,8 +22,8 @@ import trio
 from golemp2p.core.recorded import JournalEnded, Recorded, shown
 from golemp2p.core.verdicts import GOES_ON, MORE, Verdict, is_momentary, judge
 from golemp2p.drivers.calling import Caller
-from golemp2p.drivers.history_check import Plan
-from golemp2p.drivers.judged_host import JudgedHost
+from golemp2p.drivers.histories.history_check import Plan
+from golemp2p.drivers.histories.judged_host import JudgedHost
 from golemp2p.errors import DataDamaged, Divergence, Golemp2pError, GuestExited, UsageError, ValueMismatch, WorkerFailure
 from golemp2p.model import entries as e
 from golemp2p.model.history import HistoryReport, RunFindings

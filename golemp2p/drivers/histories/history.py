@@ -3,7 +3,7 @@
     export_worker ──> Opening
                   ──> the worker's log     ┐ from here, if this node leads the shard; else from who does, or from a replica:
                   ──> its component's log  ┘ HISTORY calls, passed on frame by frame
-                  ──> the component's bytes (``drivers.blobs``)
+                  ──> the component's bytes (``drivers.blobs.blobs``)
                   ──> Closing
     serve(asked)  ──> one log, its milestones, the blobs it names, sealed by this node
 
@@ -19,8 +19,8 @@ from pathlib import Path
 
 import trio
 
-from golemp2p.drivers.blob_fetches import chunks_of
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blob_fetches import chunks_of
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.drivers.summary import WORKER
 from golemp2p.errors import DataDamaged, Golemp2pError, NotFound, Overloaded, WorkerNotFound, WorldError
 from golemp2p.model import entries as e

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from golemp2p.drivers.history_check import HistoryCheck
+from golemp2p.drivers.histories.history_check import HistoryCheck
 from golemp2p.errors import DataDamaged
 from golemp2p.model import entries as e
 from golemp2p.wire.entry import decode_payload

@@ -19,8 +19,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from golemp2p.drivers.local import Local
-from golemp2p.drivers.primaries import malformed
+from golemp2p.drivers.routing.local import Local
+from golemp2p.drivers.routing.primaries import malformed
 from golemp2p.errors import (
     DataDamaged,
     DeadlineExceeded,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from golemp2p.drivers.bodies import Bodies
-from golemp2p.drivers.local import Local
-from golemp2p.drivers.primaries import Primaries
+from golemp2p.drivers.routing.bodies import Bodies
+from golemp2p.drivers.routing.local import Local
+from golemp2p.drivers.routing.primaries import Primaries
 from golemp2p.model import operations as o
 from golemp2p.model.ids import WorkerId
 from golemp2p.ports import Mesh

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 
 import trio
 
-from golemp2p.drivers.blobs import Blobs
+from golemp2p.drivers.blobs.blobs import Blobs
 from golemp2p.errors import DataDamaged
 from golemp2p.model.entries import BlobRef, blobs_named
 from golemp2p.ports import Storage

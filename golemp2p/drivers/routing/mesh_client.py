@@ -5,7 +5,7 @@
 
 A request has a key from the first try on. An invocation's is made of its worker and its idempotency key, and both are made here when
 the caller names none, so that every try is the same invocation; whatever else is asked for gets a random one. What a second try of it
-does is told in ``drivers.forwards``. A result comes with its type, so nothing has to be known of the component here.
+does is told in ``drivers.routing.forwards``. A result comes with its type, so nothing has to be known of the component here.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from golemp2p.client import NodeInfo, OplogPage, WorkersPage
-from golemp2p.drivers.bodies import Bodies
 from golemp2p.drivers.components import check_environment
-from golemp2p.drivers.forwards import Forwards, params_text
-from golemp2p.drivers.gathering import Gathering
-from golemp2p.drivers.local import Blobs, Local
-from golemp2p.drivers.mesh_components import MeshComponents
-from golemp2p.drivers.mesh_promises import MeshPromises
 from golemp2p.drivers.oplog import payload_field
-from golemp2p.drivers.primaries import WORK_S, Primaries, invocation_key, malformed
-from golemp2p.drivers.watching import Watching
+from golemp2p.drivers.routing.bodies import Bodies
+from golemp2p.drivers.routing.forwards import Forwards, params_text
+from golemp2p.drivers.routing.gathering import Gathering
+from golemp2p.drivers.routing.local import Blobs, Local
+from golemp2p.drivers.routing.mesh_components import MeshComponents
+from golemp2p.drivers.routing.mesh_promises import MeshPromises
+from golemp2p.drivers.routing.primaries import WORK_S, Primaries, invocation_key, malformed
+from golemp2p.drivers.routing.watching import Watching
 from golemp2p.errors import DataDamaged, MalformedRequest, ValueMismatch
 from golemp2p.model import entries as e
 from golemp2p.model import operations as o

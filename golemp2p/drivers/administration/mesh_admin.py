@@ -19,13 +19,13 @@ import trio
 
 from golemp2p.client import Figure, MeshInvite, NodeStatus, PeerInfo, Recovery, Ring, ShardInfo
 from golemp2p.core.peer import Peer
-from golemp2p.drivers.mesh_figures import figures_of
-from golemp2p.drivers.mesh_names import node_name, resolved, short_name
-from golemp2p.drivers.mesh_recovery import Recovering
-from golemp2p.drivers.mesh_reports import load_of, reports_of
-from golemp2p.drivers.mesh_ring import ring_of, shard_info, unseen_shard
-from golemp2p.drivers.mesh_state import MeshState
-from golemp2p.drivers.node_facts import NodeDirectory
+from golemp2p.drivers.administration.mesh_figures import figures_of
+from golemp2p.drivers.administration.mesh_names import node_name, resolved, short_name
+from golemp2p.drivers.administration.mesh_recovery import Recovering
+from golemp2p.drivers.administration.mesh_reports import load_of, reports_of
+from golemp2p.drivers.administration.mesh_ring import ring_of, shard_info, unseen_shard
+from golemp2p.drivers.administration.node_facts import NodeDirectory
+from golemp2p.drivers.peers.mesh_state import MeshState
 from golemp2p.errors import InvalidState
 from golemp2p.mesh.session import SessionStatistics
 from golemp2p.model.membership import Member, Status

@@ -25,9 +25,9 @@ from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import Drained, MembersKnown, Requested
 from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, StartServing, StopServing
 from golemp2p.core.requests import Answered, GaveUp
-from golemp2p.drivers.asks import Asks
-from golemp2p.drivers.removals import Removals
-from golemp2p.drivers.replica_writes import ReplicaWrites
+from golemp2p.drivers.peers.asks import Asks
+from golemp2p.drivers.peers.removals import Removals
+from golemp2p.drivers.peers.replica_writes import ReplicaWrites
 from golemp2p.errors import DataDamaged, Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
 from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network

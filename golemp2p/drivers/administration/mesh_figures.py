@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from golemp2p.client import Figure
 from golemp2p.core.peer import Peer
-from golemp2p.drivers.mesh_names import node_name
+from golemp2p.drivers.administration.mesh_names import node_name
 from golemp2p.mesh.session import SessionStatistics
 from golemp2p.model.membership import Status
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import trio
 
-from golemp2p.drivers.blob_fetches import MEMORY_BYTES_MAX, BlobFetches, Fetch
-from golemp2p.drivers.blob_files import has_size, is_blob, read_piece, translated
-from golemp2p.drivers.blob_offers import offer_to_majority
+from golemp2p.drivers.blobs.blob_fetches import MEMORY_BYTES_MAX, BlobFetches, Fetch
+from golemp2p.drivers.blobs.blob_files import has_size, is_blob, read_piece, translated
+from golemp2p.drivers.blobs.blob_offers import offer_to_majority
 from golemp2p.errors import (
     DataDamaged,
     Golemp2pError,
@@ -101,7 +101,7 @@ class Blobs:
 
     async def keep(self, refs: Iterable[BlobRef], *, shard: int) -> list[BlobRef]:
         """Fetch what logs of ``shard`` name and this node lacks, a few at a time. Returns what could not be had now, for another try
-        later. Meant for replicas; ``drivers.blob_repair`` does the trying."""
+        later. Meant for replicas; ``drivers.blobs.blob_repair`` does the trying."""
         missing: list[BlobRef] = []
         left = iter(dict.fromkeys(refs))
 
