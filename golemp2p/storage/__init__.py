@@ -2,6 +2,7 @@
 
     sqlite.py             SqliteStorage: the durable adapter
       writer.py           one thread, one connection, group commit
+        gathering.py      batches on their way to it
         replica_rows.py   what a replica's write does to the rows
         rows.py           rows of many batches in few statements; what the writer knows without asking
       readers.py          read-only connections and queries

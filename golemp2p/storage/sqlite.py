@@ -86,6 +86,7 @@ class SqliteStorage:
 
         token = trio.lowlevel.current_trio_token()
         writer, reading = await trio.to_thread.run_sync(prepare)
+        writer.open()
         return cls(writer, reading, blobs, path)
 
     # ---------------------------------------------------------------------------------------------------------- writes

@@ -1,7 +1,7 @@
 """The only writer of the database: one thread, one connection, group commit.
 
     event loop                              writer thread
-    submit ──job──▶ queue ───────────────▶ collect all that is queued (bounded)
+    submit ──▶ gathering ──jobs──▶ queue ──▶ collect all that is queued (bounded)
                                             BEGIN, few fat statements, COMMIT (fsync)
     deliver ◀── one callback per group ──── completions, in order of submission
 
@@ -28,10 +28,11 @@ from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
 from golemp2p.model.replication import LogSegment
 from golemp2p.ports import Batch
 from golemp2p.storage.database import NO_SPACE, storage_error, translated
+from golemp2p.storage.gathering import Gathering
 from golemp2p.storage.replica_rows import ReplicaRows
 from golemp2p.storage.rows import Marks
 
-GROUP_BATCHES_MAX = 512  # bounds the wait of the first in a group
+GROUP_BATCHES_MAX = 512  # bounds the wait of the first in a group, with what was gathered last
 GROUP_BYTES_MAX = 8 << 20
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ class Writer:
         self._marks: Marks | None = Marks.read(connection)
         self._path = path
         self._token = token
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._gathering: Gathering[Job] = Gathering(self._queue.put)
         self._in_hand: list[Job] = []
         self._counts = StorageStatistics()
         self._queued_batches = 0  # these two belong to the event loop's thread
@@ -93,10 +95,15 @@ class Writer:
     def submit(self, job: Job) -> None:
         self._queued_batches += 1
         self._queued_bytes += job.size
-        self._queue.put(job)
+        self._gathering.add(job)
+
+    def open(self) -> None:
+        """Before the first ``submit``, on the event loop."""
+        self._gathering.open()
 
     def close(self) -> None:
         """No ``submit`` after this. What is queued is still written."""
+        self._gathering.close()
         self._queue.put(None)
 
     async def wait_closed(self) -> None:
@@ -142,16 +149,16 @@ class Writer:
         return not closing
 
     def _collect(self) -> tuple[list[Job], bool]:
-        job = self._queue.get()
+        some = self._queue.get()
         jobs: list[Job] = []
         size = 0
-        while job is not None:
-            jobs.append(job)
-            size += job.size
+        while some is not None:
+            jobs += some
+            size += sum(job.size for job in some)
             if len(jobs) >= GROUP_BATCHES_MAX or size >= GROUP_BYTES_MAX:
                 return jobs, False
             try:
-                job = self._queue.get_nowait()
+                some = self._queue.get_nowait()
             except Empty:
                 return jobs, False
         return jobs, True

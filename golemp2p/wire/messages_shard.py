@@ -10,7 +10,6 @@ What a segment claims about itself is read from its bytes; that they are signed 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from golemp2p.errors import DataDamaged
@@ -140,7 +139,8 @@ def _description(content: r.Content) -> bytes:
 def _described(content: r.Content, description: bytes) -> r.LogSegment:
     if content.__class__ is not r.LogSegment:
         raise DataDamaged("shard message", "a description of what is no segment")
-    return replace(content, description=description)
+    c = content
+    return r.LogSegment(c.log, c.term, c.first, c.count, c.previous_hash, c.author, c.hash, c.data, description)
 
 
 _MANIFEST_HEADS = s.array(s.row(_KEY, _HEAD), HEADS_MAX)
