@@ -340,7 +340,8 @@ class Replica:
     @property
     def is_removed(self) -> bool:
         """Whether a committed configuration has no place for this replica, which was a member before; or a quorum of the others told it
-        so when it campaigned. Never of one that is damaged: it may have lost the configuration that names it."""
+        so when it campaigned. Never of one that is damaged: it may have lost the configuration that names it; nor of one that is
+        reading the history of its shard anew: it may come upon an earlier removal."""
         state = self._state
         if state.outcast:
             return True
@@ -348,7 +349,9 @@ class Replica:
         configuration = log.configuration
         if state.known_as(configuration, state.me) in configuration.voters:
             return False
-        is_known = not log.is_blank and not state.damaged and log.configuration_position <= log.commit
+        is_known = (
+            not log.is_blank and not state.damaged and not state.is_expected() and log.configuration_position <= log.commit
+        )
         return is_known and state.has_belonged() and state.known_as(configuration, state.me) not in configuration.members
 
     @property
@@ -408,6 +411,7 @@ class Replica:
         if isinstance(body, Append):
             self._following.append(sender, body)
         elif isinstance(body, Offer):
+            state.expect(body.milestones)
             self._catch_up.offered(sender, body.base, now_ns)
         else:
             self._voting.campaign(now_ns, hand_over=True)

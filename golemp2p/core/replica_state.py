@@ -22,7 +22,7 @@ from golemp2p.core.replica_rules import Limits, Rules
 from golemp2p.model.ids import Key
 from golemp2p.model.messages_shard import Body, ShardMessage
 from golemp2p.model.replica_write import ReplicaRecord, ReplicaWrite
-from golemp2p.model.replication import Base, Configuration, Head, Member
+from golemp2p.model.replication import Base, Configuration, Entry, Head, Member
 
 if TYPE_CHECKING:
     from golemp2p.core.leading import Leading
@@ -37,8 +37,9 @@ class Role(Enum):
 
 class ReplicaState:
     """``primary``: public key of the primary of ``term``, ``None`` while unknown. ``damaged``: this replica lost something that it
-    may have acknowledged; until its log is at least at ``high_water`` again it promises nothing (S9). ``outcast``: a quorum of the last
-    configuration it knows says that it is in none any more: the joint one that leads to that is committed.
+    may have acknowledged; until its log is at least at ``high_water`` again it promises nothing (S9). ``place_ahead``: (term, position)
+    of the newest configuration that names this replica, as the primary of that term says, whose history it is being given. ``outcast``:
+    a quorum of the last configuration it knows says that it is in none any more: the joint one that leads to that is committed.
 
     ``durable_position <= written_position <= log.last_position``: durable, handed to storage, and in memory; what a primary has
     queued and not flushed is in memory only."""
@@ -60,6 +61,7 @@ class ReplicaState:
         "me",
         "notary",
         "outcast",
+        "place_ahead",
         "primary",
         "role",
         "rules",
@@ -95,6 +97,7 @@ class ReplicaState:
         self.damaged = log.last < self.high_water or bool(self.damaged_logs)
         self.durable_position = self.written_position = log.last_position
         self.outcast = False
+        self.place_ahead = (0, 0)
         self.role = Role.FOLLOWER
         self.primary: bytes | None = None
         self.leading: Leading | None = None
@@ -217,6 +220,20 @@ class ReplicaState:
     def has_belonged(self) -> bool:
         """Whether it was a member once, as far as it knows: a newcomer comes by bases and entries that are older than its joining."""
         return self.belonged or any(self.known_as(step, self.me) in step.members for step in self.log.configurations())
+
+    def expect(self, milestones: Sequence[Entry]) -> None:
+        """What comes after the base that the primary has just offered."""
+        places = [
+            entry.position
+            for entry in milestones
+            if entry.content.__class__ is Configuration and self.known_as(entry.content, self.me) in entry.content.members
+        ]
+        self.place_ahead = (self.term, max(places, default=0))
+
+    def is_expected(self) -> bool:
+        """Whether it is on its way to a configuration that names it: what it reads of its removal meanwhile was before."""
+        term, position = self.place_ahead
+        return term == self.term and self.log.commit < position
 
     def has_live_majority(self) -> bool:
         """Whether a quorum of the configuration is not suspected by this node."""

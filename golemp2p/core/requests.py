@@ -37,7 +37,8 @@ class RequestProfile:
     backoff_min_ns: int = 20 * MS
     backoff_max_ns: int = 1_000 * MS
     """Doubled from attempt to attempt, each time multiplied by a random factor from 0.5 to 1."""
-    attempts_max: int = 64
+    attempts_max: int = 32
+    """Some 20 s with a few nodes to ask and none that leads: whoever waits hears of the missing majority before his own limits end."""
     redirects_at_once: int = 3
     """So many redirects in a row are followed without a pause: two nodes that name each other must not make a storm."""
     pending_max: int = 10_000

@@ -159,6 +159,31 @@ def test_who_comes_back_after_its_removal_has_not_caught_up() -> None:
     assert world["A"].is_caught_up(c)
 
 
+def test_who_is_taken_in_again_reads_of_its_removal_and_does_not_go() -> None:
+    """It gets the history in parts; one of them ends between its removal and its return."""
+    world = founded(others="D")
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    world.settle()
+    world.call("A", "change_members", world.members("ABC"), ())
+    world.settle()
+    world.carry_out(world.nodes["D"], world["D"].forget())
+    world.sync("D")
+    world.crash("D")
+    world.start("D")
+    for _ in range(3 * world.limits.append_entries_max):
+        world.propose("A")
+    world.settle()
+    world.call("A", "change_members", world.members("ABC"), world.members("D"))
+    while world.bag or any(node.queue for node in world.nodes.values()):
+        assert not world["D"].is_removed
+        busy = [name for name, node in world.nodes.items() if node.queue]
+        world.sync(busy[0]) if busy else world.deliver()
+    assert world["A"].is_caught_up(world.nodes["D"].member)
+    world.call("A", "change_members", world.members("ABC"), ())
+    world.settle()
+    assert world["D"].is_removed
+
+
 def test_a_late_message_of_a_lost_store_does_not_keep_the_new_one_out() -> None:
     world = founded()
     world.propose("A")
