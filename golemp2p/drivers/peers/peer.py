@@ -53,7 +53,13 @@ KEPT_MAX = 64
 SEGMENTS_BYTES_MAX = 2 << 20
 """Of one answer to a replica that catches up."""
 
-STEP_ASIDE_TICK_S = 0.05
+STEP_ASIDE_AT_ONCE = 16
+"""Shards that are handed over together: each of them is away for as long as all of them take, some tens of milliseconds."""
+
+STEP_ASIDE_PATIENCE_S = 1.0
+"""For one such portion: what is busy for longer, or not taken up, keeps nobody else waiting."""
+
+STEP_ASIDE_TICK_S = 0.01
 """Hand-overs that could not begin, or were not taken up, are tried again after this."""
 
 ROUNDING_NS = 1_000
@@ -105,6 +111,8 @@ class PeerDriver:
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
         self._nap = trio.CancelScope()
         self._has_started = self._is_closed = False
+        self.leaving: set[int] = set()
+        """Shards that are just being handed over because this node stops."""
         self._alone: set[int] = set()  # shards of which this node is the only voter, and which it does not serve yet
         self.settled = trio.Event()
         """Every shard of which this node is the only voter is ready: a mesh of one node works."""
@@ -153,11 +161,25 @@ class PeerDriver:
 
     async def step_aside(self, timeout_s: float, is_busy: Callable[[int], bool] = lambda _shard: False) -> None:
         """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone;
-        busy ones when they are not. Returns after ``timeout_s`` at the latest."""
+        a few at a time, and each when it is not busy, for which nothing new should begin while it is among ``leaving``. Returns
+        after ``timeout_s`` at the latest."""
+        at_once = STEP_ASIDE_AT_ONCE
         with trio.move_on_after(timeout_s):
-            while leaving := self._with_successors():
-                self.carry_out(self.peer.step_aside([shard for shard in leaving if not is_busy(shard)], self.now_ns()))
+            try:
+                while shards := self._with_successors():
+                    for first in range(0, len(shards), at_once):
+                        await self._hand_over(shards[first : first + at_once], is_busy)
+                    at_once = len(shards)  # what is left was busy, or not taken up
+            finally:
+                self.leaving.clear()
+
+    async def _hand_over(self, shards: Sequence[int], is_busy: Callable[[int], bool]) -> None:
+        self.leaving.update(shards)
+        with trio.move_on_after(STEP_ASIDE_PATIENCE_S):
+            while led := [shard for shard in shards if self.peer.shards.leads(shard)]:
+                self.carry_out(self.peer.step_aside([shard for shard in led if not is_busy(shard)], self.now_ns()))
                 await trio.sleep(STEP_ASIDE_TICK_S)
+        self.leaving.difference_update(shards)
 
     def _with_successors(self) -> list[int]:
         shards = self.peer.shards
