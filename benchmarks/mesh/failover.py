@@ -5,8 +5,8 @@
     controls   the same calls while nobody dies; a single node that is killed and started again on its data
 
 Between two kills the dead node is started again, and all nodes have heard of it, so that each kill meets a whole mesh. Each time it is
-another worker, with a short oplog: replaying long ones is measured elsewhere (``cold_start``). Workers count: after every call they must
-stand at exactly the number of calls that were answered.
+another worker, with a short oplog: replaying long ones is measured elsewhere (``cold_start``). Workers count: after every call they
+must stand at exactly the number of calls that were answered.
 """
 
 from __future__ import annotations

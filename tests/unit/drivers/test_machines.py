@@ -193,7 +193,7 @@ async def test_what_is_busy_for_long_is_handed_over_last_and_begins_nothing_new(
     stopping = mesh.services[0]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(invoke, mesh.clients[0], mesh.component, worker, "nap", 3)
-        await trio.sleep(0.1)
+        await mesh.until(lambda: any(loaded.is_running for loaded in stopping.local._workers.loaded_workers()))
         nursery.start_soon(stopping.local.drain, 10.0)
         await trio.sleep(0.5)
         assert mesh.leader(WorkerId(mesh.component, worker).key.shard(16)) == 0
