@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from golemp2p.drivers.peers import peer as peer_driver
+from golemp2p.drivers.peers import hand_overs
 from golemp2p.drivers.peers.mesh_state import GENESIS
 from golemp2p.errors import StorageFull
 from golemp2p.model import entries as e
@@ -161,13 +161,13 @@ async def test_a_node_that_stops_hands_its_shards_over_first(machines, autojump_
     mesh = machines(3)
     await mesh.start_all()
     led = mesh.services[0].peers.ready_shards()
-    await mesh.services[0].peers.step_aside(5.0)
+    await mesh.services[0].peers.hand_overs.run(5.0)
     assert not mesh.services[0].peers.ready_shards()
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in led), 0.5)
 
 
 async def test_a_few_shards_are_away_at_once_while_a_node_stops(machines, autojump_clock, monkeypatch):
-    monkeypatch.setattr(peer_driver, "STEP_ASIDE_AT_ONCE", 2)
+    monkeypatch.setattr(hand_overs, "AT_ONCE", 2)
     mesh = machines(3)
     await mesh.start_all()
     stopping = mesh.services[0].peers
@@ -177,15 +177,15 @@ async def test_a_few_shards_are_away_at_once_while_a_node_stops(machines, autoju
     async def look(task_status=trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
         while stopping.ready_shards():
-            leaving.append(len(stopping.leaving))
+            leaving.append(len(stopping.hand_overs.leaving))
             await trio.sleep(0.001)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(look)
-        await stopping.step_aside(5.0)
+        await stopping.hand_overs.run(5.0)
     assert len(led) > 4
     assert max(leaving) == 2
-    assert not stopping.leaving
+    assert not stopping.hand_overs.leaving
 
 
 async def test_what_is_busy_for_long_is_handed_over_last_and_begins_nothing_new(mesh, autojump_clock):
