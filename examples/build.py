@@ -76,6 +76,7 @@ GUESTS = (
     Guest(
         "errand", "c", f"{TEST}/errand/errand.c", f"{TEST}/errand/wit", "errand", "work that takes time or waits for somebody"
     ),
+    Guest("model", "c", f"{TEST}/model/model.c", f"{TEST}/model/wit", "model", "the worker that simulations invoke"),
     Guest("born", "wat", f"{TEST}/born.wat", about="asks the host while it is instantiated"),
     Guest("stranger", "wat", f"{TEST}/stranger.wat", about="imports what no host has"),
 )

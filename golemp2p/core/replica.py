@@ -340,10 +340,11 @@ class Replica:
     @property
     def is_removed(self) -> bool:
         """Whether a committed configuration has no place for this replica, which was a member before; or a quorum of the others told it
-        so when it campaigned. Never of one that is damaged: it may have lost the configuration that names it; nor of one that is
-        reading the history of its shard anew: it may come upon an earlier removal."""
+        so when it campaigned; or it cannot be told who leads, and has nothing that counts. Never of one that is damaged: it may have
+        lost the configuration that names it; nor of one that is reading the history of its shard anew: it may come upon an earlier
+        removal."""
         state = self._state
-        if state.outcast:
+        if state.outcast or state.is_astray:
             return True
         log = state.log
         configuration = log.configuration
@@ -399,6 +400,8 @@ class Replica:
         if not self._is_primary(sender, message.term, body):
             state.notice("unproven-primary", peer=sender, claimed=message.term)
             state.send(sender, Appended(_position_of(body), Refusal.UNPROVEN, 0, state.abstains, state.log.commit))
+            if isinstance(body, Append | Offer) and body.milestones:
+                state.lose_way()
             return
         if message.term > state.term:
             state.adopt(message.term, "higher-term")

@@ -40,6 +40,7 @@ class ReplicaState:
     may have acknowledged; until its log is at least at ``high_water`` again it promises nothing (S9). ``place_ahead``: (term, position)
     of the newest configuration that names this replica, as the primary of that term says, whose history it is being given. ``outcast``:
     a quorum of the last configuration it knows says that it is in none any more: the joint one that leads to that is committed.
+    ``is_astray``: it cannot tell who leads, and what it has counts for nothing.
 
     ``durable_position <= written_position <= log.last_position``: durable, handed to storage, and in memory; what a primary has
     queued and not flushed is in memory only."""
@@ -55,6 +56,7 @@ class ReplicaState:
         "durable_position",
         "effects",
         "high_water",
+        "is_astray",
         "leading",
         "limits",
         "log",
@@ -96,7 +98,7 @@ class ReplicaState:
         self.damaged_logs = durable.damaged_logs
         self.damaged = log.last < self.high_water or bool(self.damaged_logs)
         self.durable_position = self.written_position = log.last_position
-        self.outcast = False
+        self.outcast = self.is_astray = False
         self.place_ahead = (0, 0)
         self.role = Role.FOLLOWER
         self.primary: bytes | None = None
@@ -234,6 +236,11 @@ class ReplicaState:
         """Whether it is on its way to a configuration that names it: what it reads of its removal meanwhile was before."""
         term, position = self.place_ahead
         return term == self.term and self.log.commit < position
+
+    def lose_way(self) -> None:
+        """Nothing leads from what this replica knows to who leads now. A voter's word counts, so it waits for better proof; but one
+        that is being given the shard's history begins anew, since a blank one believes whoever speaks first."""
+        self.is_astray = not self.is_elector or (self.damaged and self.log.last_position == 0)
 
     def has_live_majority(self) -> bool:
         """Whether a quorum of the configuration is not suspected by this node."""

@@ -206,7 +206,6 @@ async def open_service(
             load=partial(load_of, peer),
             reports=partial(reports_of, peer),
             incarnation_of=partial(_incarnation_of, peer),
-            spawn=spawn,
         )
         admin = MeshDesk(
             peers, peers, mesh, directory, storage, operator=world.operator, random_bytes=world.random_bytes, drained=peers.drained,

@@ -167,10 +167,11 @@ class LocalClient:
         self, component: ComponentId, worker: str | None, function: str, params: Any, key: str | None
     ) -> tuple[str, Worker, ResolvedFunction, bytes]:
         """Everything that can be wrong with an invocation is found here, before anything changes."""
-        if self._draining:
-            raise Draining("this node is shutting down; try again in a moment, or another node", 1.0)
         key = self._checked_key(key)
         identity = WorkerId(component, worker if worker is not None else self._uuid())
+        leaving = self.peers.hand_overs.leaving
+        if self._draining or (leaving and self._workers.shard_of(identity) in leaving):
+            raise Draining("this node is shutting down; try again in a moment, or another node", 1.0)
         found = self._workers.in_memory(identity) or await self._workers.lookup(identity)
         version = (await self._components.latest(component)).version if found is None else found.create.component_version
         loaded = self._components.loaded_nowait(component, version) or await self._components.loaded(component, version)
@@ -318,16 +319,17 @@ class LocalClient:
         }
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new invocations; hand over what others can lead, wait for what is under way, at most ``timeout_s``; make everything
-        durable; send listeners home."""
-        self._draining = True
+        """Hand over what others can lead, then refuse new invocations and wait for what is under way, at most ``timeout_s``; make
+        everything durable; send listeners home."""
         with trio.move_on_after(timeout_s):
-            await self.peers.step_aside(timeout_s, self._workers.is_shard_busy)
+            await self.peers.hand_overs.run(timeout_s, self._workers.is_shard_busy)
+            self._draining = True
             await self._workers.drain()
+        self._draining = True
         await self._workers.flush()
         for worker in self._workers.loaded_workers():
             worker.close_events()
-        await self.peers.step_aside(STEP_ASIDE_S)
+        await self.peers.hand_overs.run(STEP_ASIDE_S)
 
     async def stop_workers(self) -> None:
         """Every execution ends here; what is journalled goes on after the next start."""

@@ -103,8 +103,7 @@ class Compiler:
         return size
 
     async def _load_or_compile(self, compilation: _Compilation, sha256: bytes, source: Path) -> CompiledCode:
-        name = f"{sha256.hex()}-{WASMTIME_VERSION}-{code_fingerprint()}.cwasm"
-        target = self._cache_dir / name
+        target = self._cache_dir / code_name(sha256)
         code = await trio.to_thread.run_sync(self._load, target)
         if code is not None:
             return code
@@ -153,6 +152,11 @@ class Compiler:
         if done.returncode == -9:
             raise WorldError("the compiler was killed, probably for lack of memory", retry_after_s=60.0)
         raise InvalidComponent(f"the compiler broke on this component (exit status {done.returncode}): {text}")
+
+
+def code_name(sha256: bytes) -> str:
+    """Of the file in the cache that has the code of a component; one with another name is never looked at."""
+    return f"{sha256.hex()}-{WASMTIME_VERSION}-{code_fingerprint()}.cwasm"
 
 
 def _hash_file(path: Path) -> str:

@@ -42,7 +42,8 @@ NOTICEABLE_NS = 300_000  # shorter slices are not counted against the budget: th
 class Scheduler:
     """Runs fibers to the end of a call. Made on the event loop; all methods are for its thread.
 
-    With ``threads`` 0 everything runs inline, in slices without a clock when ``ticker`` is ``None``: for simulations.
+    With ``threads`` 0 everything runs inline; when ``ticker`` is ``None``, no clock is asked, and nothing depends on how long a slice
+    took: for simulations.
     """
 
     def __init__(self, ticker: Ticker | None, threads: int | None = None) -> None:
@@ -104,13 +105,15 @@ class Scheduler:
     def _slice(self, fiber: Fiber) -> bool:
         """One slice here and now. A KeyboardInterrupt must not strike between a callback's entry and its ``try``."""
         self.slices_inline += 1
-        ticker, calls, begin = self._ticker, fiber.host_calls, time.perf_counter_ns()
-        if ticker is not None:
-            ticker.slice_begins()
+        ticker = self._ticker
+        if ticker is None:
+            return bool(ffi.future_poll(fiber.future))
+        calls, begin = fiber.host_calls, time.perf_counter_ns()
+        ticker.slice_begins()
         done: bool = ffi.future_poll(fiber.future)
         spent = time.perf_counter_ns() - begin
         if spent < NOTICEABLE_NS:
-            if not done and fiber.parked is None and ticker is not None and fiber.host_calls == calls:
+            if not done and fiber.parked is None and fiber.host_calls == calls:
                 # The deadline had passed while the guest was parked: it yielded at once, and now has a fresh slice.
                 done = ffi.future_poll(fiber.future)
                 spent = time.perf_counter_ns() - begin

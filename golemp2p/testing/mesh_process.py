@@ -125,16 +125,22 @@ class MeshProcess:
         self._wait_seen((), timeout_s, lambda shards, ids: self._is_grown(shards, ids) and len(leaders(shards)) == len(ids))
 
     def wait_whole(self, timeout_s: float = 60.0) -> None:
-        """Until every replica of every node that runs is led, has caught up with what is committed, and is not damaged."""
+        """Until every replica on a node that runs, of those that its shard's primary counts as members, has caught up and is not
+        damaged."""
         lacking: list[str] = []
 
         def is_whole() -> bool:
             lacking.clear()
-            committed = {shard["shard"]: shard["commit"] for shard in self.shards(self.running()[0]) if shard["isServing"]}
+            led = {shard["shard"]: shard for shard in self.shards(self.running()[0]) if shard["isServing"]}
             for node in self.running():
                 for one in node.request("GET", "/v1/mesh/shards")["shards"]:
-                    if one["isDamaged"] or one["position"] < committed.get(one["shard"], 1 << 62):
-                        lacking.append(f"{node.name}: {one}")
+                    primary = led.get(one["shard"])
+                    if primary is None:
+                        lacking.append(f"{node.name}: nobody leads shard {one['shard']}")
+                    elif one["seenBy"] in (*primary["voters"], *primary["learners"]) and (
+                        one["isDamaged"] or one["position"] < primary["commit"]
+                    ):
+                        lacking.append(f"{node.name}: {one}, led as {primary}")
             return not lacking
 
         self.until(is_whole, lambda: "\n".join(["every replica has caught up", *lacking]), timeout_s)

@@ -2,7 +2,7 @@
 
 golemp2p_sim  scenario, seed ──draw──> case ──┐                     level 0 plays it with cores in its own ordered loop,
               wires, injector, clients        ├──> run.py           level 1 with nodes as ``golemp2p node run`` puts them together
-golemp2p      drivers, mesh, storage.memory ──┘
+golemp2p      drivers, mesh, storage.memory ──┘                     and with scripted guests, or the engine and WebAssembly
 
 run         one case: grow, let faults play, heal, demand progress, judge
 mesh        the world: machines, wires, clients' network, who is born, who leads
@@ -10,7 +10,9 @@ machine     one machine: a process (a whole node, its tasks held back when it is
 streams     TCP over the wires of level 0: in order, sent again when lost, broken when it takes too long
 disk        storage in memory that takes time, fails, and forgets what a crash interrupts
 gateway     clients' requests as calls of the node's client
-workers     guests that clients invoke, and what they should answer
+guests      which kind of guests a run has
+workers     scripts that clients invoke, and what they should answer
+guests_wasm the same as WebAssembly, on the real engine; the only file that knows it
 judges      what must hold
 loop        seeded scheduling, threads inline, tasks of a frozen node held back; the only file that knows trio's insides
 clockwork   what happens at which moment

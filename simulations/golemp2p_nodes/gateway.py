@@ -12,7 +12,6 @@ import trio
 
 from golemp2p.errors import ComponentAlreadyExists, ComponentNotFound, Golemp2pError, WorkerInterrupted, WorldError
 from golemp2p.model.ids import ComponentId, WorkerId
-from golemp2p.testing.guests import ScriptedGuests
 from golemp2p_nodes.workers import COMPONENT
 from golemp2p_sim.node import Reply, Request
 
@@ -75,14 +74,15 @@ class Gateway:
         raise AssertionError(f"no such operation: {request.operation!r}")
 
     async def _invoke(self, component: ComponentId, worker: str, function: str, *params: Any, key: str) -> Any:
-        return (await self._service.client.invoke(component, worker, function, list(params), idempotency_key=key)).value
+        given = self._life.world.guests.params(function, key, params)
+        return (await self._service.client.invoke(component, worker, function, given, idempotency_key=key)).value
 
     async def upload(self) -> None:
         """Until the mesh has the component; any node may do it, all may try."""
         client, world = self._service.client, self._life.world
         while world.component is None:
             try:
-                world.component = (await client.add_component(COMPONENT, ScriptedGuests.wasm(COMPONENT))).component
+                world.component = (await client.add_component(COMPONENT, world.guests.wasm)).component
             except ComponentAlreadyExists:
                 with_name = await client.components(COMPONENT)
                 if with_name:

@@ -22,14 +22,12 @@ from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.settings import MeshSettings
 from golemp2p.errors import InvalidState, StorageFailed, WorldError
 from golemp2p.storage.memory import MemoryStorage
-from golemp2p.testing.guests import ScriptedGuests
 from golemp2p.wire.identity import SigningKey
 from golemp2p.wire.invite import Contact, Invite
 from golemp2p_nodes.disk import Disk, ProcessStorage
 from golemp2p_nodes.gateway import Gateway
 from golemp2p_nodes.loop import PROCESS
 from golemp2p_nodes.streams import MachineStreams
-from golemp2p_nodes.workers import COMPONENT, SCRIPT
 from golemp2p_sim import trace as tr
 from golemp2p_sim.byzantine import Mangler
 from golemp2p_sim.host import INBOX_MAX, RESTART_AFTER_HALT_NS, Aim
@@ -95,12 +93,12 @@ class Life:
 
     async def _live(self) -> str:
         machine, world = self.machine, self.world
-        async with trio.open_nursery() as nursery:
+        async with world.guests.open(world.folder) as guests, trio.open_nursery() as nursery:
             nursery.start_soon(self.storage.run)
             settings = MeshSettings(listen=(machine.address,), join=await self._invite())
             surroundings = World(
                 storage=self.storage,
-                guests=ScriptedGuests(**{COMPONENT: SCRIPT}),
+                guests=guests,
                 streams=MachineStreams(world, self),
                 clock=machine.clock,
                 random_bytes=self._random.randbytes,

@@ -24,6 +24,7 @@ from golemp2p.model.replication import Base, Configuration, Entry
 from golemp2p.ports import Batch, Storage
 from golemp2p.wire.certificate import Genesis, load_genesis
 from golemp2p_nodes.clockwork import Action, Clockwork
+from golemp2p_nodes.guests import ModelGuests
 from golemp2p_nodes.loop import Freezer
 from golemp2p_nodes.machine import IDLE_TTL_S, SUSPEND_AFTER_S, Life, Machine
 from golemp2p_nodes.streams import End, Listener
@@ -49,10 +50,11 @@ class NodesWorld:
         births: Sequence[int],
         profile: PeerProfile,
         shards: int,
+        guests: ModelGuests,
         folder: Path,
         keep_lines: bool,
     ) -> None:
-        self.options, self.profile, self.folder = options, profile, folder
+        self.options, self.profile, self.guests, self.folder = options, profile, guests, folder
         self.settings = ServiceSettings(shards_count=shards, suspend_after_s=SUSPEND_AFTER_S, idle_ttl_s=IDLE_TTL_S)
         self.streams = Streams(seed)
         self.trace = Trace(keep_lines=keep_lines)

@@ -1,5 +1,7 @@
 """What clients invoke at level 1: level 0's model workers as scripted guests, and what they should answer.
 
+tests/guests/src/model is the same in C, for runs with WebAssembly guests: who changes one changes both.
+
     counter-*   add n, get               list-*      append item, read
     account-*   transfer (to, n): takes n away, or "refused"; balance
     timer-*     set ns: sleeps durably for a tenth of it, then counts; fired
@@ -14,10 +16,13 @@ timer is awaited by who sets it.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from golemp2p.testing.guests import STRING, U64, Script, ScriptedGuest
+from golemp2p.ports import Guests
+from golemp2p.testing.guests import STRING, U64, Script, ScriptedGuest, ScriptedGuests
 from golemp2p_sim import model_worker
 from golemp2p_sim.model_worker import OPENING_BALANCE
 
@@ -116,3 +121,17 @@ SCRIPT: Script = {
 COMPONENT = "model"
 WRITES = frozenset({"add", "append", "transfer", "set"})
 """Operations that ``done`` tells of."""
+
+
+class Scripted:
+    """``guests.ModelGuests``."""
+
+    wasm = ScriptedGuests.wasm(COMPONENT)
+
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[Guests]:
+        yield ScriptedGuests(**{COMPONENT: SCRIPT})
+
+    def params(self, function: str, key: str, params: Sequence[Any]) -> list[Any]:
+        """Scripts see the key of the invocation."""
+        return list(params)

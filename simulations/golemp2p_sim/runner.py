@@ -144,15 +144,15 @@ def summarize(results: Iterator[tuple[Result, float]], told: Callable[[Result, S
     return summary
 
 
-def hash_elsewhere(case: Case, hash_seed: int, *, module: str = "golemp2p_sim") -> str:
-    """The trace hash of ``case`` in a new process with another PYTHONHASHSEED. ``module``: what plays it there."""
+def hash_elsewhere(case: Case, hash_seed: int, *, module: str = "golemp2p_sim", words: Sequence[str] = ()) -> str:
+    """The trace hash of ``case`` in a new process with another PYTHONHASHSEED. ``module``: what plays it there, told ``words``."""
     environment = {
         **os.environ,
         "PYTHONHASHSEED": str(hash_seed),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     done = subprocess.run(  # noqa: S603 - a module of ours
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *words],
         input=json.dumps(case_to_json(case)),
         env=environment,
         capture_output=True,

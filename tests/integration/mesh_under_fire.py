@@ -373,14 +373,14 @@ def run(
 
 def _heal(mesh: MeshProcess, threads: Sequence[Client]) -> dict[str, Any]:
     """Everything is answered soon, now that nothing hurts any more."""
-    began = time.monotonic()
     for thread in threads:
         thread.is_told_to_stop.set()
     for node in mesh:
         node.wait_ready()
+    began = time.monotonic()
     for thread in threads:
         thread.join(max(0.0, HEAL_S - (time.monotonic() - began)))
-    waiting = [line for thread in threads if thread.is_alive() for line in (thread.open[0], *thread.open[-5:])]
+    waiting = [line for thread in threads if thread.is_alive() for line in (*thread.open[:1], *thread.open[-5:])]
     assert not waiting, "\n".join([f"not answered within {HEAL_S} s after everything healed:", *waiting, mesh.logs(40)])
     answered_s = time.monotonic() - began
     mesh.wait_led(timeout_s=HEAL_S)

@@ -67,6 +67,8 @@ def test_any_node_answers_for_a_worker_that_another_leads(mesh, errand, worker):
     with refused(409, "worker-already-exists"):
         post(third, path(errand), {"name": worker, "args": [], "env": {}})
     assert third.worker(errand, worker) == other.worker(errand, worker) == leader.worker(errand, worker)
+    for node in mesh:
+        assert httpx.get(f"{node.url}{path(errand, worker)}").headers["x-golemp2p-primary"] == leader.url
     with httpx.Client() as client, connect_ws(f"{third.url}{path(errand, worker, '/connect')}", client) as socket:
         assert other.invoke(errand, worker, "work", 50, key="one") == 1
         found = events(socket, finished("one"))

@@ -1,7 +1,7 @@
 """What this node knows of other nodes beside their membership: asked of them, and kept as long as they run.
 
     ask ──STATUS──> the other's serve ──> facts, load, reports                      kept: facts, by peer and incarnation
-    http_of, for every forwarded request: from memory; unknown: asked in the background, "" until then
+    known ──> facts, from memory
 
 A record of membership has mesh addresses only: where HTTP is served is a node's own business, and changes with a restart, as its
 incarnation does. Nothing here decides anything: who lies about itself is dialled in vain.
@@ -26,8 +26,6 @@ KEPT_MAX = 4_096
 """Nodes whose facts are kept; who was learnt first goes first."""
 ASK_S = 2.0
 """A person waits for the answers, and a node that lives answers in milliseconds."""
-RETRY_S = 5.0
-"""A node that did not tell its HTTP address is asked again after this, if it is still wanted."""
 PAGES_MAX = 256
 """Of one node's reports: more than it can have shards for. Who sends more is making them up."""
 
@@ -44,8 +42,7 @@ class Told:
 
 class NodeDirectory:
     """``own``: this node's facts, as soon as it listens. ``load`` and ``reports``: of this node's replicas, the latter from a shard on,
-    at most ``REPORTS_MAX``. ``incarnation_of``: of a member, ``None`` for others. ``spawn``: starts a task that dies with the
-    service."""
+    at most ``REPORTS_MAX``. ``incarnation_of``: of a member, ``None`` for others."""
 
     def __init__(
         self,
@@ -55,14 +52,11 @@ class NodeDirectory:
         load: Callable[[], NodeLoad],
         reports: Callable[[Wanted, int], Sequence[ReplicaReport]],
         incarnation_of: Callable[[bytes], int | None],
-        spawn: Callable[..., object],
     ) -> None:
         self._mesh = mesh
         self._own, self._load, self._reports = own, load, reports
         self._incarnation_of = incarnation_of
-        self._spawn = spawn
         self._kept: dict[bytes, tuple[int, NodeFacts]] = {}
-        self._asked_s: dict[bytes, float] = {}  # when each was last asked in the background
 
     # -- the side that is asked
 
@@ -91,19 +85,6 @@ class NodeDirectory:
             return self._own()
         kept = self._kept.get(peer)
         return kept[1] if kept is not None and kept[0] == self._incarnation_of(peer) else None
-
-    def http_of(self, peer: bytes) -> str:
-        """Where ``peer`` serves HTTP; "" if that is nowhere, or not known yet: then it is asked, and a later call knows."""
-        facts = self.known(peer)
-        if facts is not None:
-            return facts.http
-        now_s = trio.current_time()
-        if self._incarnation_of(peer) is not None and now_s - self._asked_s.get(peer, -RETRY_S) >= RETRY_S:
-            if len(self._asked_s) >= KEPT_MAX:
-                self._asked_s.clear()
-            self._asked_s[peer] = now_s
-            self._spawn(self._learn, peer)
-        return ""
 
     async def ask(self, peer: bytes, wanted: Wanted = Wanted.NOTHING) -> Told:
         """What ``peer`` says now, all pages of it. Raises any ``WorldError``, and ``FrameMalformed`` for an answer that is none."""
@@ -151,10 +132,6 @@ class NodeDirectory:
         if answer.next_shard is not None and not shards:
             raise FrameMalformed("a page that is empty, and not the last")
         return answer
-
-    async def _learn(self, peer: bytes) -> None:
-        with suppress(Golemp2pError):
-            await self.ask(peer)
 
     def _keep(self, peer: bytes, incarnation: int | None, facts: NodeFacts) -> None:
         if incarnation is None or peer == self._mesh.own:

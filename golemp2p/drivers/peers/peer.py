@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from golemp2p.core.peer_effects import Drained, MembersKnown, Requested
 from golemp2p.core.replica_effects import Committed, Installed, ReadSegments, StartServing, StopServing
 from golemp2p.core.requests import Answered, GaveUp
 from golemp2p.drivers.peers.asks import Asks
+from golemp2p.drivers.peers.hand_overs import HandOvers
 from golemp2p.drivers.peers.removals import Removals
 from golemp2p.drivers.peers.replica_writes import ReplicaWrites
 from golemp2p.errors import DataDamaged, Golemp2pError, PayloadTooLarge, RemoteError, RequestFailed, UsageError, WorldError
@@ -52,9 +53,6 @@ KEPT_MAX = 64
 
 SEGMENTS_BYTES_MAX = 2 << 20
 """Of one answer to a replica that catches up."""
-
-STEP_ASIDE_TICK_S = 0.05
-"""Hand-overs that could not begin, or were not taken up, are tried again after this."""
 
 ROUNDING_NS = 1_000
 """Seconds of trio's clock are floats: a deadline may be met a little early."""
@@ -105,6 +103,7 @@ class PeerDriver:
         self._installing: dict[int, list[int]] = {}  # shard -> tokens of installs that are not durable yet
         self._nap = trio.CancelScope()
         self._has_started = self._is_closed = False
+        self.hand_overs = HandOvers(self)
         self._alone: set[int] = set()  # shards of which this node is the only voter, and which it does not serve yet
         self.settled = trio.Event()
         """Every shard of which this node is the only voter is ready: a mesh of one node works."""
@@ -151,17 +150,9 @@ class PeerDriver:
         self._is_closed = True
         self.writes.close()
 
-    async def step_aside(self, timeout_s: float, is_busy: Callable[[int], bool] = lambda _shard: False) -> None:
-        """Hand every shard over to another voter, where there is one that lives, so that nobody has to notice that this node is gone;
-        busy ones when they are not. Returns after ``timeout_s`` at the latest."""
-        with trio.move_on_after(timeout_s):
-            while leaving := self._with_successors():
-                self.carry_out(self.peer.step_aside([shard for shard in leaving if not is_busy(shard)], self.now_ns()))
-                await trio.sleep(STEP_ASIDE_TICK_S)
-
-    def _with_successors(self) -> list[int]:
-        shards = self.peer.shards
-        return [shard for shard in self._ready if any(not shards.is_suspected(other) for other in shards.others(shard))]
+    def step_aside(self, shards: Iterable[int]) -> None:
+        """Begin to hand ``shards`` over, those of them that this node leads and another voter could."""
+        self.carry_out(self.peer.step_aside(shards, self.now_ns()))
 
     async def _keep_time(self) -> None:
         while True:
@@ -410,7 +401,7 @@ class PeerDriver:
 
     def _stalled(self, shard: int, error: WorldError) -> None:
         """The disk refuses. The others of the shard's group may have what was appended, and can go on: one of them should lead."""
-        self.carry_out(self.peer.step_aside((shard,), self.now_ns()))
+        self.step_aside((shard,))
         if shard in self._ready:
             self._tenant().stalled(shard, error)
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from golemp2p_sim.scenario import Scenario
 
 SHOWN_MAX = 5  # failing seeds shown to people; --format json has all
+SCRIPTED, WASM = "scripted", "wasm"  # golemp2p_nodes.guests.KINDS
 LOG_SHOWN = 120
 """Lines of a replay on a terminal; --log FILE keeps all."""
 JOBS_MAX = 256
@@ -38,11 +39,12 @@ def group() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """``run(case, keep_lines=...)``; ``play`` for ``runner.run_seeds``; ``module`` plays a case in another process."""
+    """``run(case, keep_lines=...)``; ``play`` for ``runner.run_seeds``; ``module``, told ``words``, plays a case in another process."""
 
     run: Callable[..., Result]
     play: Play
     module: str
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Asked:
     protocol: str | None
     mutation: str
     level: int
+    guests: str
 
     def plan(self) -> Scenario:
         """The scenario with its options replaced; ``ValueError`` if something is wrong with them."""
@@ -72,7 +75,14 @@ class Asked:
             from golemp2p_nodes.fitting import check
 
             check(plan)
+            self.check_guests()
         return plan
+
+    def check_guests(self) -> None:
+        """Before any process starts and fails for the lack of them."""
+        from golemp2p_nodes.guests import make_guests
+
+        make_guests(self.guests)
 
     def case(self, seed: int) -> Case:
         """Of the scenario, or as it stands in a case file that ``sim shrink`` wrote."""
@@ -92,7 +102,8 @@ class Asked:
         if self.level:
             from golemp2p_nodes.run import play, run_case
 
-            return Engine(run_case, play, "golemp2p_nodes")
+            words = () if self.guests == SCRIPTED else ("--guests", self.guests)
+            return Engine(partial(run_case, guests=self.guests), partial(play, guests=self.guests), "golemp2p_nodes", words)
         from golemp2p_sim.run import run_case as run_cores
         from golemp2p_sim.runner import play as play_cores
 
@@ -107,6 +118,7 @@ class Asked:
             ("--protocol", self.protocol),
             ("--mutate", self.mutation or None),
             ("--level", self.level or None),
+            ("--guests", None if self.guests == SCRIPTED else self.guests),
         )
         return " ".join([self.scenario, *(f"{flag} {value}" for flag, value in given if value is not None)])
 
@@ -124,9 +136,17 @@ def scenario_options(function: Callable[..., int]) -> Callable[..., int]:
         protocol: str | None,
         mutation: str,
         level: int,
+        guests: str,
         **rest: Any,
     ) -> int:
-        return function(Asked(scenario, nodes, duration, faults, protocol, mutation, level), **rest)
+        if guests != SCRIPTED and not level:
+            fail(
+                f"--guests {guests} is for whole nodes: the cores of level 0 have no guests",
+                "add --level 1",
+                code="usage",
+                exit_code=EXIT_USAGE,
+            )
+        return function(Asked(scenario, nodes, duration, faults, protocol, mutation, level, guests), **rest)
 
     options = [
         click.argument("scenario"),
@@ -146,6 +166,13 @@ def scenario_options(function: Callable[..., int]) -> Callable[..., int]:
             show_default=True,
             help="0: cores in a loop of their own; 1: whole nodes, with transport, storage and guests, of which 50 at most.",
         ),
+        click.option(
+            "--guests",
+            type=click.Choice([SCRIPTED, WASM]),
+            default=SCRIPTED,
+            show_default=True,
+            help="Of level 1. scripted: written in Python, fast; wasm: WebAssembly on the real engine (after `make examples`).",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -161,6 +188,7 @@ seed_option = click.option("--seed", type=click.IntRange(0), default=1, show_def
         $ golemp2p sim run split-brain
         $ golemp2p sim run everything --seeds 200 --jobs 2
         $ golemp2p sim run ./mine.toml --seed 7 --nodes 31 --duration 5m --faults light
+        $ golemp2p sim run everything --level 1 --guests wasm --nodes 5 --duration 20s
     """,
 )
 @scenario_options
@@ -325,9 +353,11 @@ def simulation_errors() -> Iterator[None]:
             f"the simulator is not installed ({error.name})", "install golemp2p with its simulations", code="failed"
         ) from error
     except ValueError as error:
-        missing = str(error).startswith("no scenario")
+        way_out = getattr(error, "way_out", "")  # of guests.GuestsMissing
+        missing = way_out or str(error).startswith("no scenario")
         code, exit_code = ("not-found", EXIT_NOT_FOUND) if missing else ("usage", EXIT_USAGE)
-        raise Failure(str(error), "`golemp2p sim list` shows what there is", code=code, exit_code=exit_code) from error
+        hint = way_out or "`golemp2p sim list` shows what there is"
+        raise Failure(str(error), hint, code=code, exit_code=exit_code) from error
 
 
 def read_case(name: str) -> Case | None:
@@ -354,7 +384,7 @@ def play_seeds(asked: Asked, plan: Scenario, seeds: Sequence[int], jobs: int, *,
             step(summary.seeds, f"{len(summary.failed)} with violations")
 
         def _elsewhere(seed: int) -> str:
-            return hash_elsewhere(asked.case(seed), seed % 1000 + 1, module=engine.module)
+            return hash_elsewhere(asked.case(seed), seed % 1000 + 1, module=engine.module, words=engine.words)
 
         return summarize(run_seeds(plan, seeds, jobs=jobs, mutation=asked.mutation, play=engine.play), told)
 

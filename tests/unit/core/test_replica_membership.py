@@ -8,7 +8,7 @@ from replica_world import World, founded
 from golemp2p.errors import InvalidState
 from golemp2p.model.messages_shard import Append, Appended, ShardMessage, TakeOver
 from golemp2p.model.replica_write import ReplicaRecord
-from golemp2p.model.replication import Configuration
+from golemp2p.model.replication import MILESTONES_MAX, Configuration
 
 
 def test_a_newcomer_that_knows_a_higher_term_is_led_after_a_new_election() -> None:
@@ -182,6 +182,49 @@ def test_who_is_taken_in_again_reads_of_its_removal_and_does_not_go() -> None:
     world.call("A", "change_members", world.members("ABC"), ())
     world.settle()
     assert world["D"].is_removed
+
+
+@pytest.mark.parametrize("parts", [0, 1])
+def test_a_newcomer_to_whom_nobody_can_prove_who_leads_begins_anew(parts: int) -> None:
+    """The primary changes when it has had ``parts`` of a history with more elections than can be shown, by members it does not know."""
+    world = founded(others="DE")
+    world.call("A", "change_members", world.members("ABC"), world.members("E"))
+    world.settle()
+    world.call("A", "change_members", world.members("ABE"), ())
+    world.settle()
+    for _ in range(MILESTONES_MAX):
+        world.call(world.serving(), "hand_over", world.nodes["B" if world.serving() == "A" else "A"].key)
+        world.settle()
+    world.call("A", "change_members", world.members("ABE"), world.members("D"))
+    d, seen = world.nodes["D"].key, 0
+    while world.bag or any(node.queue for node in world.nodes.values()):
+        busy = [name for name, node in world.nodes.items() if node.queue]
+        if busy:
+            world.sync(busy[0])
+            continue
+        sender, receiver, message = world.bag.pop(0)
+        if receiver == d and isinstance(message.body, Append):
+            seen += 1
+        if d not in (sender, receiver) or seen <= parts:
+            world.hand(sender, receiver, message)
+    assert world["D"].log.last_position == parts * world.limits.append_entries_max
+    world.call("A", "hand_over", world.nodes["B"].key)
+    world.cut |= {(d, world.nodes[name].key) for name in "ABE"}
+    world.settle()
+    world.cut.clear()
+    assert world.serving() == "B"
+    for _ in range(10):
+        world.now_ns = max(world.now_ns, world["B"].next_due_ns() or 0)
+        world.tick("B")
+        world.settle(lost=lambda _message: world["D"].is_removed)
+    assert world["D"].is_removed
+    world.carry_out(world.nodes["D"], world["D"].forget())
+    world.sync("D")
+    world.crash("D")
+    world.start("D")
+    world.trust("B", "D")
+    world.rest()
+    assert world["B"].is_caught_up(world.nodes["D"].member)
 
 
 def test_a_late_message_of_a_lost_store_does_not_keep_the_new_one_out() -> None:

@@ -114,7 +114,6 @@ class Node:
             load=lambda: load_of(self.peer),
             reports=lambda wanted, first: reports_of(self.peer, wanted, first),
             incarnation_of=self.incarnation_of,
-            spawn=lambda *task: mesh.spawned.append(task),
         )
         self.desk = MeshDesk(
             self,
@@ -171,7 +170,7 @@ class Node:
 
 
 class PeerMesh:
-    """Node 0 is the founder. ``spawned``: tasks that directories wanted to run."""
+    """Node 0 is the founder."""
 
     def __init__(self, count: int, *, operator: SigningKey | None = None) -> None:
         self.now_ns = S
@@ -182,7 +181,6 @@ class PeerMesh:
         self.disks: dict[tuple[int, int], dict[int, ReplicaDurable]] = {}
         self.cut: set[bytes] = set()
         self.wire: deque[tuple[bytes, Send]] = deque()
-        self.spawned: list[Any] = []
         founder = Member(self.keys[0].public_key, bytes(16))
         self.disks[0, 0] = {shard: ReplicaDurable.at_birth(founder) for shard in range(SHARDS)}
         for number in range(count):

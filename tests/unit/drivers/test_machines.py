@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from golemp2p.drivers.peers import hand_overs
 from golemp2p.drivers.peers.mesh_state import GENESIS
 from golemp2p.errors import StorageFull
 from golemp2p.model import entries as e
@@ -160,9 +161,45 @@ async def test_a_node_that_stops_hands_its_shards_over_first(machines, autojump_
     mesh = machines(3)
     await mesh.start_all()
     led = mesh.services[0].peers.ready_shards()
-    await mesh.services[0].peers.step_aside(5.0)
+    await mesh.services[0].peers.hand_overs.run(5.0)
     assert not mesh.services[0].peers.ready_shards()
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in led), 0.5)
+
+
+async def test_a_few_shards_are_away_at_once_while_a_node_stops(machines, autojump_clock, monkeypatch):
+    monkeypatch.setattr(hand_overs, "AT_ONCE", 2)
+    mesh = machines(3)
+    await mesh.start_all()
+    stopping = mesh.services[0].peers
+    led = stopping.ready_shards()
+    leaving = []
+
+    async def look(task_status=trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        while stopping.ready_shards():
+            leaving.append(len(stopping.hand_overs.leaving))
+            await trio.sleep(0.001)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(look)
+        await stopping.hand_overs.run(5.0)
+    assert len(led) > 4
+    assert max(leaving) == 2
+    assert not stopping.hand_overs.leaving
+
+
+async def test_what_is_busy_for_long_is_handed_over_last_and_begins_nothing_new(mesh, autojump_clock):
+    worker, other = led_by(mesh, 0), led_by(mesh, 0, "other")
+    stopping = mesh.services[0]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invoke, mesh.clients[0], mesh.component, worker, "nap", 3)
+        await mesh.until(lambda: any(loaded.is_running for loaded in stopping.local._workers.loaded_workers()))
+        nursery.start_soon(stopping.local.drain, 10.0)
+        await trio.sleep(0.5)
+        assert mesh.leader(WorkerId(mesh.component, worker).key.shard(16)) == 0
+        await mesh.until(lambda: mesh.leader(WorkerId(mesh.component, other).key.shard(16)) != 0, 1.5)
+        assert await invoke(mesh.clients[1], mesh.component, worker, "add", 5) == 6
+    assert not stopping.peers.ready_shards()
 
 
 @pytest.mark.parametrize("refusals", [0, 1000])

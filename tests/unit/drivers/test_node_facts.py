@@ -9,7 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golemp2p.drivers.administration.node_facts import ASK_S, KEPT_MAX, PAGES_MAX, RETRY_S, NodeDirectory
+from golemp2p.drivers.administration.node_facts import ASK_S, KEPT_MAX, PAGES_MAX, NodeDirectory
 from golemp2p.errors import DataDamaged, DeadlineExceeded, FrameMalformed
 from golemp2p.model import node_status as m
 from golemp2p.model.node_status import NodeFacts, NodeLoad, ReplicaReport, ReplicaRole, StatusAnswer, StatusAsked, Wanted
@@ -43,7 +43,6 @@ class FakeMesh:
         self.answers: list[Any] = []
         self.asked: list[StatusAsked] = []
         self.incarnations: dict[bytes, int] = {ME: 1, PEER: 1}
-        self.spawned: list[Any] = []
         self.reports: list[ReplicaReport] = []
 
     async def request(self, peer: bytes, kind: int, payload: bytes, *, deadline_s: float) -> bytes:
@@ -62,7 +61,6 @@ class FakeMesh:
             load=lambda: LOAD,
             reports=lambda _wanted, first: [one for one in self.reports if one.shard >= first][: m.REPORTS_MAX],
             incarnation_of=self.incarnations.get,
-            spawn=lambda *task: self.spawned.append(task),
         )
 
 
@@ -74,7 +72,6 @@ async def test_what_was_told_is_known_until_the_node_starts_anew():
     told = await directory.ask(PEER)
     assert (told.facts, told.load, told.reports) == (FACTS, LOAD, ())
     assert directory.known(PEER) == FACTS
-    assert directory.http_of(PEER) == FACTS.http
     mesh.incarnations[PEER] = 2
     assert directory.known(PEER) is None
     del mesh.incarnations[PEER]
@@ -84,26 +81,11 @@ async def test_what_was_told_is_known_until_the_node_starts_anew():
 async def test_it_knows_itself_without_asking():
     mesh = FakeMesh()
     directory = mesh.directory()
-    assert directory.http_of(ME) == "http://127.0.0.1:1"
+    known = directory.known(ME)
+    assert known is not None
+    assert known.http == "http://127.0.0.1:1"
     assert (await directory.ask(ME)).facts.version == "mine"
     assert mesh.asked == []
-
-
-async def test_an_address_that_is_not_known_is_asked_for_in_the_background(autojump_clock: trio.abc.Clock):
-    mesh = FakeMesh()
-    directory = mesh.directory()
-    assert directory.http_of(PEER) == directory.http_of(PEER) == ""
-    ((learn, peer),) = mesh.spawned
-    mesh.answers = [DeadlineExceeded("late"), StatusAnswer(FACTS, LOAD)]
-    await learn(peer)
-    assert directory.http_of(PEER) == ""
-    assert len(mesh.spawned) == 1, "not again at once"
-    await trio.sleep(RETRY_S)
-    assert directory.http_of(PEER) == ""
-    await learn(peer)
-    assert directory.http_of(PEER) == FACTS.http
-    assert directory.http_of(b"s" * 32) == "", "a stranger is not asked"
-    assert len(mesh.spawned) == 2
 
 
 async def test_memory_is_bounded():
@@ -112,10 +94,8 @@ async def test_memory_is_bounded():
     for number in range(KEPT_MAX + 2):
         key = number.to_bytes(32, "big")
         mesh.incarnations[key] = 1
-        directory.http_of(key)
         directory._keep(key, 1, FACTS)
     assert len(directory._kept) == KEPT_MAX
-    assert len(directory._asked_s) <= KEPT_MAX
     assert directory.known(bytes(32)) is None
 
 

@@ -193,6 +193,21 @@ class Passes(trio.abc.Instrument):
         self.count += 1
 
 
+async def test_without_slicing_nobody_waits_because_a_guest_took_long(tmp_path: Path) -> None:
+    """Or real time would decide the order of tasks."""
+    async with inline_guests(tmp_path, clock_interface(), slicing=False) as guests:
+        component = await load(guests, tmp_path, HABITS)
+        slow, quick = [await component.instantiate(MemoryWorkerHost()) for _ in range(2)]
+        passes = Passes()
+        trio.lowlevel.add_instrument(passes)
+        await slow.call("", "spin", [LONG])
+        await quick.call("", "now", [])
+        trio.lowlevel.remove_instrument(passes)
+        assert passes.count == 0
+        slow.close()
+        quick.close()
+
+
 async def test_inline_time_is_shared_between_passes_of_the_loop(tmp_path: Path) -> None:
     """When one guest has spent the time of a pass, the others get the passes that follow, one each."""
     interface, passes = HostInterface("demo:clock/now"), Passes()
