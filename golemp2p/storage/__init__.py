@@ -1,8 +1,9 @@
 """Adapters of ``ports.Storage``, and the data directory they live in.
 
     sqlite.py             SqliteStorage: the durable adapter
-      writer.py           one thread, one connection, group commit
+      writer.py           one thread
         gathering.py      batches on their way to it
+        committer.py      one connection, group commit
         replica_rows.py   what a replica's write does to the rows
         rows.py           rows of many batches in few statements; what the writer knows without asking
       readers.py          read-only connections and queries

@@ -86,10 +86,11 @@ SCHEMA = (
 )
 
 
-def open_writer(path: Path) -> apsw.Connection:
-    """Open or create, recover, bring up to the newest schema. Blocks. Raises ``StorageFailed`` or ``DataDamaged``."""
+def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """Open or create, recover, bring up to the newest schema. ``vfs``: SQLite's own, or a simulated disk. Blocks. Raises
+    ``StorageFailed`` or ``DataDamaged``."""
     with translated(str(path)):
-        connection = apsw.Connection(str(path), statementcachesize=STATEMENTS_CACHED_MAX)
+        connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=STATEMENTS_CACHED_MAX)
         try:
             _prepare_writer(connection, path)
         except BaseException:
@@ -129,10 +130,11 @@ def _prepare_writer(connection: apsw.Connection, path: Path) -> None:
             connection.pragma("user_version", FORMAT_VERSION)
 
 
-def open_reader(path: Path) -> apsw.Connection:
+def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     """A connection that cannot write. Sees what is committed when a statement starts."""
     with translated(str(path)):
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=STATEMENTS_CACHED_MAX)
+        flags = apsw.SQLITE_OPEN_READONLY
+        connection = apsw.Connection(str(path), flags=flags, vfs=vfs, statementcachesize=STATEMENTS_CACHED_MAX)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.pragma("query_only", value=True)
         connection.pragma("cache_size", -READER_CACHE_KIB)

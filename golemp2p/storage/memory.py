@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -61,8 +61,8 @@ class MemoryFaults:
 
 
 @dataclass(slots=True)
-class _Durable:
-    """``places``: the shard of every log that was ever written."""
+class MemoryImage:
+    """What is durable. ``places``: the shard of every log that was ever written."""
 
     replicas: dict[int, MemoryReplica] = field(default_factory=dict)
     places: dict[Key, int] = field(default_factory=dict)
@@ -92,6 +92,24 @@ class _Durable:
         replica = self.replicas.get(shard)
         return MemoryReplica(shard) if replica is None else replica.copy()
 
+    def copy(self) -> MemoryImage:
+        replicas = {shard: replica.copy() for shard, replica in self.replicas.items()}
+        return MemoryImage(replicas, dict(self.places), dict(self.blobs), dict(self.meta))
+
+    def stored(self) -> dict[int, StoredReplica]:
+        """As ``Storage.replicas``."""
+        return {
+            shard: StoredReplica(
+                held.record, held.base, dict(held.heads), list(held.entries), held.staged_ends(), tuple(sorted(held.damaged))
+            )
+            for shard, held in sorted(self.replicas.items())
+        }
+
+    def mark_damaged(self, shard: int, log: Key) -> None:
+        damaged = self.replicas.setdefault(shard, MemoryReplica(shard)).damaged
+        if log not in damaged:
+            damaged.append(log)
+
     def heads(self) -> Iterator[LogHead]:
         """Of all logs, described or not."""
         return (head for replica in self.replicas.values() for head in replica.ends.values())
@@ -101,13 +119,13 @@ class _Durable:
 
 
 class MemoryStorage:
-    """Make and use it inside a trio run."""
+    """Make and use it inside a trio run. ``image``: what is durable already."""
 
-    def __init__(self) -> None:
+    def __init__(self, image: MemoryImage | None = None) -> None:
         self.faults = MemoryFaults()
         self.faults._released = self._schedule
         self._token = trio.lowlevel.current_trio_token()
-        self._durable = _Durable()
+        self._durable = image or MemoryImage()
         self._queue: deque[tuple[Batch, Done]] = deque()
         self._scheduled = False
         self._closing = False
@@ -119,23 +137,9 @@ class MemoryStorage:
         self._crashed = self._closing = True
         self._queue.clear()
         self._empty.set()
-        after = MemoryStorage()
-        after._durable = self._durable
-        self._durable = _Durable()
+        after = MemoryStorage(self._durable)
+        self._durable = MemoryImage()
         return after
-
-    def copy(self) -> MemoryStorage:
-        """What is durable now, as a storage of its own: an image of the disk."""
-        other = MemoryStorage()
-        durable = self._durable
-        replicas = {shard: replica.copy() for shard, replica in durable.replicas.items()}
-        other._durable = _Durable(replicas, dict(durable.places), dict(durable.blobs), dict(durable.meta))
-        return other
-
-    @property
-    def durable_replicas(self) -> Mapping[int, MemoryReplica]:
-        """For those who look at the disk from outside."""
-        return self._durable.replicas
 
     # ---------------------------------------------------------------------------------------------------------- writes
 
@@ -188,13 +192,7 @@ class MemoryStorage:
 
     async def replicas(self) -> dict[int, StoredReplica]:
         await self._turn()
-        found = sorted(self._durable.replicas.items())
-        return {
-            shard: StoredReplica(
-                held.record, held.base, dict(held.heads), list(held.entries), held.staged_ends(), tuple(sorted(held.damaged))
-            )
-            for shard, held in found
-        }
+        return self._durable.stored()
 
     async def replica_segments(
         self, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
@@ -221,9 +219,7 @@ class MemoryStorage:
 
     async def mark_damaged(self, shard: int, log: Key) -> None:
         await self._turn()
-        damaged = self._durable.replicas.setdefault(shard, MemoryReplica(shard)).damaged
-        if log not in damaged:
-            damaged.append(log)
+        self._durable.mark_damaged(shard, log)
 
     async def head(self, log: Key) -> LogHead | None:
         await self._turn()

@@ -68,9 +68,9 @@ META = "SELECT value FROM meta WHERE name = ?"
 class Readers:
     """``here`` runs on the event loop's thread, ``elsewhere`` in a thread. Both translate SQLite's errors."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._inline = open_reader(path)
+    def __init__(self, path: Path, vfs: str | None = None) -> None:
+        self._path, self._vfs = path, vfs
+        self._inline = open_reader(path, vfs)
         self._idle: list[apsw.Connection] = []
         self._limiter = trio.CapacityLimiter(READERS_MAX)
 
@@ -86,7 +86,7 @@ class Readers:
             try:
                 connection = self._idle.pop()  # a list's pop and append are atomic
             except IndexError:
-                connection = open_reader(self._path)
+                connection = open_reader(self._path, self._vfs)
             try:
                 return read(connection)
             finally:

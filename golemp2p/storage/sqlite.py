@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import apsw
 import trio
@@ -23,6 +24,7 @@ from golemp2p.model.replication import Entry, LogSegment
 from golemp2p.ports import Batch, LogHead, StoredReplica, StoredSegment
 from golemp2p.storage import readers
 from golemp2p.storage.blobs import BlobFolder
+from golemp2p.storage.committer import Job
 from golemp2p.storage.database import DATABASE, open_writer, storage_error
 from golemp2p.storage.limits import (
     IDENTITY_BYTES_MAX,
@@ -36,7 +38,7 @@ from golemp2p.storage.limits import (
 )
 from golemp2p.storage.readers import Readers
 from golemp2p.storage.replica_reading import read_milestones, read_pieces, read_replicas
-from golemp2p.storage.writer import Job, Writer
+from golemp2p.storage.writer import StorageStatistics, Writer
 
 QUEUED_BYTES_MAX = 256 << 20  # some seconds of a fast disk; more means that the disk stands still
 BLOB_THREADS_MAX = 2  # hashing and writing are bulk work: the logs come first
@@ -45,10 +47,27 @@ CLOSE_S_MAX = 30.0
 Done = Callable[[Exception | None], None]
 
 
+class JobWriter(Protocol):
+    """What ``SqliteStorage`` wants of ``Writer``."""
+
+    @property
+    def queued_bytes(self) -> int: ...
+
+    def open(self) -> None: ...
+
+    def submit(self, job: Job) -> None: ...
+
+    def statistics(self) -> StorageStatistics: ...
+
+    def close(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
 class SqliteStorage:
     """Open with ``await SqliteStorage.open(directory)``; the directory must be locked by the caller (``datadir``)."""
 
-    def __init__(self, writer: Writer, reading: Readers, blobs: BlobFolder, path: Path) -> None:
+    def __init__(self, writer: JobWriter, reading: Readers, blobs: BlobFolder, path: Path) -> None:
         self._writer = writer
         self._readers = reading
         self._blobs = blobs
@@ -59,8 +78,15 @@ class SqliteStorage:
         self._idle = trio.Event()
 
     @classmethod
-    async def open(cls, directory: Path) -> SqliteStorage:
-        """Open or create ``storage.sqlite`` and ``blobs/`` in ``directory``. A WAL left by a crash is recovered.
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        vfs: str | None = None,
+        new_writer: Callable[[apsw.Connection, str, trio.lowlevel.TrioToken], JobWriter] = Writer,
+    ) -> SqliteStorage:
+        """Open or create ``storage.sqlite`` and ``blobs/`` in ``directory``. A WAL left by a crash is recovered. ``vfs`` and
+        ``new_writer`` are for simulated disks.
 
         Raises ``StorageFailed`` (cannot be opened, format of another program) or ``DataDamaged`` (not readable as
         SQLite, or empty though blobs are there).
@@ -68,7 +94,7 @@ class SqliteStorage:
         path = directory / DATABASE
         blobs = BlobFolder(directory / "blobs")
 
-        def prepare() -> tuple[Writer, Readers]:
+        def prepare() -> tuple[JobWriter, Readers]:
             try:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 blobs.path.mkdir(mode=0o700, exist_ok=True)
@@ -76,13 +102,13 @@ class SqliteStorage:
                 raise storage_error(error.filename or directory, error) from error
             blobs.remove_partial()
             _refuse_amnesia(path, blobs)
-            connection = open_writer(path)
+            connection = open_writer(path, vfs)
             try:
-                reading = Readers(path)
+                reading = Readers(path, vfs)
             except BaseException:
                 connection.close()
                 raise
-            return Writer(connection, str(path), token), reading
+            return new_writer(connection, str(path), token), reading
 
         token = trio.lowlevel.current_trio_token()
         writer, reading = await trio.to_thread.run_sync(prepare)
@@ -239,6 +265,12 @@ class SqliteStorage:
             await self._writer.wait_closed()
         if scope.cancelled_caught:
             raise StorageFailed(f"{self._path}: the disk did not answer for {CLOSE_S_MAX:g} s while closing")
+
+    def abandon(self) -> None:
+        """As if the process had died: what is queued is lost. Only where no thread is at work, as in a simulation."""
+        self._closing = True
+        self._readers.close()
+        self._writer.close()
 
 
 def _refuse_amnesia(database: Path, blobs: BlobFolder) -> None:

@@ -1,12 +1,10 @@
 """The only writer of the database: one thread, one connection, group commit.
 
     event loop                              writer thread
-    submit ──▶ gathering ──jobs──▶ queue ──▶ collect all that is queued (bounded)
-                                            BEGIN, few fat statements, COMMIT (fsync)
+    submit ──▶ gathering ──jobs──▶ queue ──▶ collect all that is queued (bounded), commit
     deliver ◀── one callback per group ──── completions, in order of submission
 
-A group that fails is halved until the culprit stands alone: a poisonous batch fails by itself and costs its neighbours
-a few commits. What batches do to the rows is in ``replica_rows``, how the rows of a group share statements in ``rows``.
+What becomes of a group is up to ``committer``.
 
 The thread never dies silently. A foreign exception in it (our mistake) is logged, and from then on every batch fails.
 """
@@ -16,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -24,30 +22,16 @@ from typing import Any
 import apsw
 import trio
 
-from golemp2p.errors import DataDamaged, Golemp2pError, StorageFailed
+from golemp2p.errors import StorageFailed
 from golemp2p.model.replication import LogSegment
 from golemp2p.ports import Batch
-from golemp2p.storage.database import NO_SPACE, storage_error, translated
+from golemp2p.storage.committer import Committer, Job
 from golemp2p.storage.gathering import Gathering
-from golemp2p.storage.replica_rows import ReplicaRows
-from golemp2p.storage.rows import Marks
 
 GROUP_BATCHES_MAX = 512  # bounds the wait of the first in a group, with what was gathered last
 GROUP_BYTES_MAX = 8 << 20
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Job:
-    """One batch on its way. ``refused``: it is not to be written, only answered in its turn."""
-
-    batch: Batch
-    done: Callable[[Exception | None], None]
-    size: int = 0
-    meta: tuple[str, bytes] | None = None
-    damaged: tuple[int, bytes] | None = None  # shard and log
-    refused: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +57,7 @@ class Writer:
     """Owns ``connection`` from now on; making one reads from it. ``submit`` and ``close`` only from the event loop's thread."""
 
     def __init__(self, connection: apsw.Connection, path: str, token: trio.lowlevel.TrioToken) -> None:
-        self._connection = connection
-        self._marks: Marks | None = Marks.read(connection)
+        self._committer = Committer(connection, path)
         self._path = path
         self._token = token
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
@@ -126,7 +109,7 @@ class Writer:
         try:
             while self._write_group():
                 pass
-            self._connection.close()
+            self._committer.close()
         except trio.RunFinishedError:
             # what was committed is safe; nobody is left to tell
             log.info("storage_loop_ended", extra={"path": self._path})
@@ -142,7 +125,7 @@ class Writer:
         if jobs:
             self._in_hand = jobs
             started = time.monotonic()
-            outcomes = self._commit(jobs)
+            outcomes = self._committer.commit(jobs)
             self._count(outcomes, time.monotonic() - started)
             self._in_hand = []
             self._token.run_sync_soon(self._deliver, outcomes)
@@ -178,96 +161,13 @@ class Writer:
         except trio.RunFinishedError:
             log.info("storage_loop_ended", extra={"path": self._path})
 
-    def _commit(self, jobs: list[Job]) -> list[tuple[Job, Exception | None]]:
-        error = self._try(jobs)
-        if error is None or len(jobs) == 1:
-            return [(job, job.refused or error) for job in jobs]
-        middle = len(jobs) // 2
-        return self._commit(jobs[:middle]) + self._commit(jobs[middle:])
-
-    def _try(self, jobs: list[Job]) -> Exception | None:
-        """One transaction. Returns why nothing of it was kept, or ``None`` when all of it is durable."""
-        error = self._transact(jobs)
-        if error is not None:
-            self._marks = None  # they are ahead of what is there
-        return error
-
-    def _transact(self, jobs: list[Job]) -> Exception | None:
-        connection = self._connection
-        try:
-            with translated(self._path):
-                connection.execute("BEGIN IMMEDIATE")
-                self._apply(jobs)
-            return self._end(alone=len(jobs) == 1)
-        except DataDamaged as error:
-            return StorageFailed(str(error))
-        except StorageFailed as error:
-            return self._better(error)
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-
-    def _end(self, *, alone: bool) -> Exception | None:
-        started = time.monotonic()
-        try:
-            with translated(self._path):
-                self._connection.execute("COMMIT")
-        except Golemp2pError as error:
-            failure = self._better(error) if isinstance(error, StorageFailed) else StorageFailed(str(error))
-            if alone:
-                self._fence()
-            return failure
-        counts = self._counts
-        self._counts = replace(
-            counts, commits=counts.commits + 1, commit_seconds=counts.commit_seconds + time.monotonic() - started
-        )
-        return None
-
-    def _better(self, error: StorageFailed) -> StorageFailed:
-        """The same error, with what the operating system said."""
-        number = self._connection.system_errno
-        if isinstance(error.__cause__, apsw.IOError) and number in NO_SPACE:
-            better = storage_error(self._path, OSError(number, "no space left, or a file-size limit reached"))
-            better.__cause__ = error.__cause__
-            return better
-        return error
-
-    def _fence(self) -> None:
-        """After a COMMIT that the disk refused, its pages may lie in the WAL complete, only not synced: a crash now
-        could bring to life what was reported as not kept. Another commit in the same place overwrites them. If the
-        disk refuses this as well, the next successful commit does; until then a crash may find the batch, as if its
-        answer had been lost.
-        """
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            with self._connection:
-                self._connection.execute("INSERT INTO meta VALUES('fence', x'') ON CONFLICT DO UPDATE SET value = x''")
-        except apsw.Error as error:
-            log.warning("storage_fence_failed", extra={"path": self._path, "error": str(error)})
-
-    def _apply(self, jobs: Iterable[Job]) -> None:
-        if self._marks is None:
-            self._marks = Marks.read(self._connection)
-        changes = ReplicaRows(self._connection, self._marks)
-        for job in jobs:
-            if job.refused is not None:
-                continue
-            for write in job.batch.replicas:
-                changes.apply(write)
-            for head in job.batch.heads:
-                changes.describe(head)
-            if job.meta is not None:
-                changes.rows.put_meta(job.meta)
-            if job.damaged is not None:
-                changes.rows.add("damaged", job.damaged)
-        changes.rows.flush()
-
     def _count(self, outcomes: Sequence[tuple[Job, Exception | None]], seconds: float) -> None:
         counts = self._counts
         kept = [job for job, error in outcomes if error is None]
         self._counts = replace(
             counts,
+            commits=self._committer.commits,
+            commit_seconds=self._committer.commit_seconds,
             batches=counts.batches + len(kept),
             batches_failed=counts.batches_failed + len(outcomes) - len(kept),
             segments=counts.segments + sum(segments_count(job.batch) for job in kept),

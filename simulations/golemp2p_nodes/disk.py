@@ -1,29 +1,31 @@
-"""A simulated disk: storage in memory, with level 0's times and troubles around it.
+"""A simulated disk: a store, with level 0's times and troubles around it.
 
-    submit ──> pending ──sync starts──> in flight ──latency──> MemoryStorage (durable) ──> done, in a task of the process
-                  └──────── crash: a part of them, from the front, may have become durable; nobody is told ────────┘
+    submit ──> pending ──sync starts──> in flight ──latency──> Store.commit ──> done, in a task of the process
+                  └──────── crash: a part of them may have become durable; nobody is told ────────┘
 
 One sync is under way at a time and takes what was pending when it started: group commit. Reads take time, too. What is durable outlives
-the process: ``Disk`` belongs to the machine, ``ProcessStorage`` to one life of it, and a dead one changes nothing any more.
+the process: ``Disk`` belongs to the machine, ``ProcessStorage`` to one life of it, and a dead one changes nothing any more. The store
+is memory, or the real one (``disk_sqlite``).
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from golemp2p.errors import InvalidState, StorageFailed, StorageFull
 from golemp2p.model.ids import Key
 from golemp2p.model.replication import Entry, LogSegment
-from golemp2p.ports import Batch, LogHead, StoredReplica, StoredSegment
+from golemp2p.ports import Batch, LogHead, Storage, StoredReplica, StoredSegment
 from golemp2p.storage.limits import check_batch
-from golemp2p.storage.memory import MemoryStorage
+from golemp2p.storage.memory import MemoryImage, MemoryStorage
 from golemp2p_sim import trace as tr
 from golemp2p_sim.disk import DiskOptions
 
@@ -36,25 +38,74 @@ READ_NS = 20_000, 120_000
 """From a cache, to a page of a fast disk."""
 
 
-class Disk:
-    """Of one machine. ``store``: 0 as delivered, another number after each loss. Troubles as level 0's ``Disk`` has them."""
+class Store(Protocol):
+    """What a process has its data in; ``Disk.image`` is what is durable of it."""
 
-    def __init__(self, options: DiskOptions, dice: Random) -> None:
-        self.options, self.dice = options, dice
-        self.durable = MemoryStorage()
+    @property
+    def port(self) -> Storage:
+        """For reads, blobs and named values."""
+        ...
+
+    async def open(self) -> str:
+        """Returns what is wrong with what was found, or ``""``. Raises ``StorageFailed``, ``DataDamaged``."""
+        ...
+
+    def commit(self, batches: Sequence[Batch]) -> list[Exception | None]:
+        """The sync of ``batches`` ends now: why each was not kept."""
+        ...
+
+    def crash(self, flight: Sequence[Batch], dice: Random, *, power_lost: bool) -> str:
+        """The process is gone, while ``flight`` was on its way. Returns what became of it, for the log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DiskCopy:
+    image: MemoryImage
+    doubtful: list[Batch]
+    folder: Path
+
+
+class Disk:
+    """Of one machine, with its files below ``root``. ``image``: what is durable. ``doubtful``: what may be, by mischance, though nobody
+    was told so. ``store``: 0 as delivered, another number after each loss. Troubles as level 0's ``Disk`` has them."""
+
+    def __init__(self, options: DiskOptions, dice: Random, new_store: Callable[[Disk], Store], root: Path) -> None:
+        self.options, self.dice, self.new_store = options, dice, new_store
+        self._root = root
+        self._folders = 0
+        self.folder = self._new_folder()
+        self.image = MemoryImage()
+        self.doubtful: list[Batch] = []
         self.store = 0
         self.slow_factor = 1
         self.full = self.failing = False
         self.dropping = False
-        """Never: storage in memory cannot take back what it called durable."""
+        """Never: what was called durable cannot be taken back."""
 
     def mend(self) -> None:
         self.slow_factor, self.full, self.failing = 1, False, False
 
     def lose(self) -> None:
         """An empty store with a new id takes its place."""
-        self.durable = MemoryStorage()
+        self.image, self.doubtful, self.folder = MemoryImage(), [], self._new_folder()
         self.store += 1
+
+    def copy(self) -> DiskCopy:
+        """The disk as it is now, also while a process uses it."""
+        folder = self._new_folder()
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return DiskCopy(self.image.copy(), [*self.doubtful], folder)
+
+    def put_back(self, copy: DiskCopy) -> None:
+        """Nobody uses the disk. ``copy`` is used up."""
+        self.image, self.doubtful, self.folder = copy.image, copy.doubtful, copy.folder
+
+    def _new_folder(self) -> Path:
+        self._folders += 1
+        folder = self._root / f"disk{self._folders}"
+        folder.mkdir(parents=True)
+        return folder
 
     def trouble(self) -> StorageFailed | None:
         if self.full:
@@ -68,17 +119,51 @@ class Disk:
         return self.dice.randint(*READ_NS) * self.slow_factor / 1e9
 
 
+class MemoryStore:
+    """``Store`` that is nothing but the image."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk, self._image = disk, disk.image
+        self.port = MemoryStorage(disk.image)
+
+    async def open(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return ""
+
+    def commit(self, batches: Sequence[Batch]) -> list[Exception | None]:
+        return [self._disk.trouble() or self._applied(batch) for batch in batches]
+
+    def _applied(self, batch: Batch) -> Exception | None:
+        try:
+            self._image.apply(batch)
+        except StorageFailed as error:
+            return error
+        return None
+
+    def crash(self, flight: Sequence[Batch], dice: Random, *, power_lost: bool) -> str:
+        kept = dice.randrange(len(flight) + 1) if flight and dice.random() < 0.5 else 0
+        for batch in flight[:kept]:
+            self._applied(batch)
+        return f"kept {kept} of {len(flight)} unsynced writes" if flight else "nothing unsynced"
+
+
 class ProcessStorage:
-    """``ports.Storage`` of one process."""
+    """``ports.Storage`` of one process; ``open`` comes first."""
 
     def __init__(self, life: Life, disk: Disk) -> None:
         self._life, self._disk = life, disk
-        self._durable = disk.durable
+        self._store = disk.new_store(disk)
         self._pending: list[tuple[Batch, Done]] = []
         self._flight: list[tuple[Batch, Done]] = []
         self._reports: deque[tuple[Done, Exception | None]] = deque()
         self._news = trio.Event()
         self._is_closed = False
+
+    async def open(self) -> None:
+        wrong = await self._store.open()
+        if wrong:
+            self._life.world.violate("storage", f"n{self._life.index}: {wrong}")
+        self._durable = self._store.port
 
     async def run(self) -> None:
         """Tells the process what became durable; a task of the process, so that a frozen one is told later."""
@@ -89,14 +174,11 @@ class ProcessStorage:
             self._news = trio.Event()
             await self._news.wait()
 
-    def crash(self) -> str:
+    def crash(self, *, power_lost: bool) -> str:
         """The process is gone. Returns what became of what was not durable, for the log."""
-        doubtful = self._flight + self._pending
+        flight = [batch for batch, _ in self._flight + self._pending]
         self._flight, self._pending = [], []
-        kept = self._disk.dice.randrange(len(doubtful) + 1) if doubtful and self._disk.dice.random() < 0.5 else 0
-        for batch, _ in doubtful[:kept]:
-            self._durable.submit(batch, _nobody)
-        return f"kept {kept} of {len(doubtful)} unsynced writes" if doubtful else "nothing unsynced"
+        return self._store.crash(flight, self._disk.dice, power_lost=power_lost)
 
     # -- writes
 
@@ -116,20 +198,18 @@ class ProcessStorage:
     def _end(self, _a: Any, _b: Any, _c: Any) -> None:
         if self._life.is_dead:
             return
-        world, error = self._life.world, self._disk.trouble()
-        written, self._flight = self._flight, []
-        world.trace.add(world.now, tr.PERSIST, self._life.index, -len(written) if error else len(written))
+        world, (written, self._flight) = self._life.world, (self._flight, [])
+        outcomes = self._store.commit([batch for batch, _ in written])
+        failed = [error for error in outcomes if error is not None]
+        world.trace.add(world.now, tr.PERSIST, self._life.index, len(written) - 2 * len(failed))
         if world.log:
-            world.log("persist", self._life.index, None, str(error) if error else f"{len(written)} batches")
-        if error is not None:
-            for _, done in written:
-                self._report(done, error)
-        else:
-            for batch, done in written:
+            world.log("persist", self._life.index, None, f"{failed[0]}" if failed else f"{len(written)} batches")
+        for (batch, done), error in zip(written, outcomes, strict=True):
+            if error is None:
                 world.written(self._life.index, batch)
-                self._durable.submit(batch, partial(self._report, done))
-            if self._life.machine.aimed("after-persist"):
-                return
+            self._report(done, error)
+        if len(failed) < len(written) and self._life.machine.aimed("after-persist"):
+            return
         if self._pending:
             self._begin()
 
@@ -149,6 +229,7 @@ class ProcessStorage:
     async def mark_damaged(self, shard: int, log: Key) -> None:
         await self._sync()
         await self._durable.mark_damaged(shard, log)
+        self._disk.image.mark_damaged(shard, log)
 
     async def _sync(self) -> None:
         self._check_open()
@@ -234,7 +315,3 @@ class ProcessStorage:
         self._is_closed = True
         while self._flight or self._pending:  # noqa: ASYNC110 - nobody waits for this but a test
             await trio.sleep(self._disk.options.sync_ns / 1e9)
-
-
-def _nobody(_error: Exception | None) -> None:
-    """The process that would want to know is gone."""

@@ -21,10 +21,9 @@ import trio
 from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.settings import MeshSettings
 from golemp2p.errors import InvalidState, StorageFailed, WorldError
-from golemp2p.storage.memory import MemoryStorage
 from golemp2p.wire.identity import SigningKey
 from golemp2p.wire.invite import Contact, Invite
-from golemp2p_nodes.disk import Disk, ProcessStorage
+from golemp2p_nodes.disk import Disk, DiskCopy, ProcessStorage
 from golemp2p_nodes.gateway import Gateway
 from golemp2p_nodes.loop import PROCESS
 from golemp2p_nodes.streams import MachineStreams
@@ -93,6 +92,7 @@ class Life:
 
     async def _live(self) -> str:
         machine, world = self.machine, self.world
+        await self.storage.open()
         async with world.guests.open(world.folder) as guests, trio.open_nursery() as nursery:
             nursery.start_soon(self.storage.run)
             settings = MeshSettings(listen=(machine.address,), join=await self._invite())
@@ -160,7 +160,7 @@ class Machine:
         self.address = f"n{index}:1"
         self.signer = SigningKey(world.streams.stream(f"key/{index}").randbytes(32))
         self.key = self.signer.public_key
-        self.disk = Disk(world.options.disk, world.streams.stream(f"disk/{index}"))
+        self.disk = Disk(world.options.disk, world.streams.stream(f"disk/{index}"), world.new_store, world.folder / f"n{index}")
         self.clock = Clock()
         self.life: Life | None = None
         self.frozen = self.gone = self.leaving = False
@@ -211,7 +211,7 @@ class Machine:
         is_cut = self._dice.random() < 0.5
         life.is_dead = True
         self.life, self.frozen = None, False
-        fate = life.storage.crash()
+        fate = life.storage.crash(power_lost=is_cut)
         self.has_power = not is_cut
         self.world.drop_connections(life, tell=not is_cut)
         self.world.freezer.thaw(life)
@@ -289,16 +289,16 @@ class Machine:
     # -- disk
 
     def rot(self, dice: Random) -> str:
-        raise AssertionError("storage in memory does not rot")
+        raise AssertionError("refused before: fitting.REFUSED")
 
     def lose_store(self) -> None:
         self.disk.lose()
 
-    def store_copy(self) -> MemoryStorage:
-        return self.disk.durable.copy()
+    def store_copy(self) -> DiskCopy:
+        return self.disk.copy()
 
-    def put_back(self, copy: MemoryStorage) -> None:
-        self.disk.durable = copy
+    def put_back(self, copy: DiskCopy) -> None:
+        self.disk.put_back(copy)
 
     # -- for judges and aims
 

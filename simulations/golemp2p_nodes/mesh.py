@@ -24,6 +24,7 @@ from golemp2p.model.replication import Base, Configuration, Entry
 from golemp2p.ports import Batch, Storage
 from golemp2p.wire.certificate import Genesis, load_genesis
 from golemp2p_nodes.clockwork import Action, Clockwork
+from golemp2p_nodes.disk import Disk, Store
 from golemp2p_nodes.guests import ModelGuests
 from golemp2p_nodes.loop import Freezer
 from golemp2p_nodes.machine import IDLE_TTL_S, SUSPEND_AFTER_S, Life, Machine
@@ -51,10 +52,11 @@ class NodesWorld:
         profile: PeerProfile,
         shards: int,
         guests: ModelGuests,
+        new_store: Callable[[Disk], Store],
         folder: Path,
         keep_lines: bool,
     ) -> None:
-        self.options, self.profile, self.guests, self.folder = options, profile, guests, folder
+        self.options, self.profile, self.guests, self.new_store, self.folder = options, profile, guests, new_store, folder
         self.settings = ServiceSettings(shards_count=shards, suspend_after_s=SUSPEND_AFTER_S, idle_ttl_s=IDLE_TTL_S)
         self.streams = Streams(seed)
         self.trace = Trace(keep_lines=keep_lines)
@@ -85,8 +87,6 @@ class NodesWorld:
         self.machines = [Machine(self, index, born=not self.births) for index in range(options.nodes)]
         self._indexes = {machine.key: machine.index for machine in self.machines}
         self._addresses = {machine.address: machine.index for machine in self.machines}
-        for machine in self.machines:
-            (folder / f"n{machine.index}").mkdir()
 
     # -- time
 
@@ -188,7 +188,7 @@ class NodesWorld:
         best: list[Stand] = [((-1, 0), Configuration(()))] * self.settings.shards_count
         for machine in self.machines:
             if not machine.gone:
-                for shard, replica in machine.disk.durable.durable_replicas.items():
+                for shard, replica in machine.disk.image.replicas.items():
                     best[shard] = max(best[shard], _stand(replica.base, replica.entries), key=lambda stand: stand[0])
         newest = [configuration for _, configuration in best]
         groups = [self._indexes_of(configuration.voters) for configuration in newest]

@@ -16,6 +16,7 @@ from golemp2p_nodes.guests import SCRIPTED, ModelGuests, make_guests
 from golemp2p_nodes.judges import DONE, Ledger, disagreement, disordered, lost_or_twice
 from golemp2p_nodes.loop import deterministic
 from golemp2p_nodes.mesh import NodesWorld
+from golemp2p_nodes.stores import MEMORY, store_maker
 from golemp2p_nodes.telling import Teller, logged
 from golemp2p_sim.atlas import Atlas
 from golemp2p_sim.case import Case, FaultSpan, Result
@@ -143,12 +144,12 @@ class Run:
         )
 
 
-async def _main(case: Case, guests: ModelGuests, folder: Path, teller: Teller, *, keep_lines: bool) -> Result:
+async def _main(case: Case, guests: ModelGuests, storage: str, folder: Path, teller: Teller, *, keep_lines: bool) -> Result:
     subject = subject_of(case)
     async with trio.open_nursery() as nursery:
         world = NodesWorld(
             case.seed, case.options, nursery, births=case.births, profile=subject.profile, shards=subject.shards_count,
-            guests=guests, folder=folder, keep_lines=keep_lines,
+            guests=guests, new_store=store_maker(storage), folder=folder, keep_lines=keep_lines,
         )  # fmt: skip
         teller.world = world
         nursery.start_soon(world.clockwork.run)
@@ -159,20 +160,20 @@ async def _main(case: Case, guests: ModelGuests, folder: Path, teller: Teller, *
     return result
 
 
-def run_case(case: Case, *, guests: str | ModelGuests = SCRIPTED, keep_lines: bool = False) -> Result:
+def run_case(case: Case, *, guests: str | ModelGuests = SCRIPTED, storage: str = MEMORY, keep_lines: bool = False) -> Result:
     """Play ``case``, which ``fitting.case_of`` made, to its end. Must not be called inside a trio run. ``guests``: one of
-    ``guests.KINDS``, or others that answer as they do. Raises ``GuestsMissing``."""
+    ``guests.KINDS``, or others that answer as they do; ``storage``: one of ``stores.KINDS``. Raises ``GuestsMissing``."""
     model = make_guests(guests) if isinstance(guests, str) else guests
     with deterministic(case.seed), logged() as teller, tempfile.TemporaryDirectory(prefix="golemp2p-sim-") as folder:
         clock = MockClock(autojump_threshold=0)
-        result = trio.run(partial(_main, case, model, Path(folder), teller, keep_lines=keep_lines), clock=clock)
+        result = trio.run(partial(_main, case, model, storage, Path(folder), teller, keep_lines=keep_lines), clock=clock)
     gc.collect()
     return result
 
 
-def play(job: tuple[Scenario, int, str], guests: str = SCRIPTED) -> tuple[Result, float]:
+def play(job: tuple[Scenario, int, str], guests: str = SCRIPTED, storage: str = MEMORY) -> tuple[Result, float]:
     """One seed; returns its result and the CPU seconds it took."""
     scenario, seed, mutation = job
     started = time.process_time()
-    result = run_case(case_of(scenario, seed, mutation), guests=guests)
+    result = run_case(case_of(scenario, seed, mutation), guests=guests, storage=storage)
     return result, time.process_time() - started

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SHOWN_MAX = 5  # failing seeds shown to people; --format json has all
 SCRIPTED, WASM = "scripted", "wasm"  # golemp2p_nodes.guests.KINDS
+MEMORY, SQLITE = "memory", "sqlite"  # golemp2p_nodes.stores.KINDS
 LOG_SHOWN = 120
 """Lines of a replay on a terminal; --log FILE keeps all."""
 JOBS_MAX = 256
@@ -59,6 +60,7 @@ class Asked:
     mutation: str
     level: int
     guests: str
+    storage: str
 
     def plan(self) -> Scenario:
         """The scenario with its options replaced; ``ValueError`` if something is wrong with them."""
@@ -102,8 +104,12 @@ class Asked:
         if self.level:
             from golemp2p_nodes.run import play, run_case
 
-            words = () if self.guests == SCRIPTED else ("--guests", self.guests)
-            return Engine(partial(run_case, guests=self.guests), partial(play, guests=self.guests), "golemp2p_nodes", words)
+            return Engine(
+                partial(run_case, guests=self.guests, storage=self.storage),
+                partial(play, guests=self.guests, storage=self.storage),
+                "golemp2p_nodes",
+                ("--guests", self.guests, "--storage", self.storage),
+            )
         from golemp2p_sim.run import run_case as run_cores
         from golemp2p_sim.runner import play as play_cores
 
@@ -119,6 +125,7 @@ class Asked:
             ("--mutate", self.mutation or None),
             ("--level", self.level or None),
             ("--guests", None if self.guests == SCRIPTED else self.guests),
+            ("--storage", None if self.storage == MEMORY else self.storage),
         )
         return " ".join([self.scenario, *(f"{flag} {value}" for flag, value in given if value is not None)])
 
@@ -137,16 +144,17 @@ def scenario_options(function: Callable[..., int]) -> Callable[..., int]:
         mutation: str,
         level: int,
         guests: str,
+        storage: str,
         **rest: Any,
     ) -> int:
-        if guests != SCRIPTED and not level:
+        if (guests, storage) != (SCRIPTED, MEMORY) and not level:
             fail(
-                f"--guests {guests} is for whole nodes: the cores of level 0 have no guests",
+                "--guests and --storage are for whole nodes: the cores of level 0 have neither",
                 "add --level 1",
                 code="usage",
                 exit_code=EXIT_USAGE,
             )
-        return function(Asked(scenario, nodes, duration, faults, protocol, mutation, level, guests), **rest)
+        return function(Asked(scenario, nodes, duration, faults, protocol, mutation, level, guests, storage), **rest)
 
     options = [
         click.argument("scenario"),
@@ -173,6 +181,13 @@ def scenario_options(function: Callable[..., int]) -> Callable[..., int]:
             show_default=True,
             help="Of level 1. scripted: written in Python, fast; wasm: WebAssembly on the real engine (after `make examples`).",
         ),
+        click.option(
+            "--storage",
+            type=click.Choice([MEMORY, SQLITE]),
+            default=MEMORY,
+            show_default=True,
+            help="Of level 1. memory: fast; sqlite: the real one, on a disk that tears and forgets what was not synced.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -188,7 +203,7 @@ seed_option = click.option("--seed", type=click.IntRange(0), default=1, show_def
         $ golemp2p sim run split-brain
         $ golemp2p sim run everything --seeds 200 --jobs 2
         $ golemp2p sim run ./mine.toml --seed 7 --nodes 31 --duration 5m --faults light
-        $ golemp2p sim run everything --level 1 --guests wasm --nodes 5 --duration 20s
+        $ golemp2p sim run everything --level 1 --guests wasm --storage sqlite --nodes 5 --duration 20s
     """,
 )
 @scenario_options
