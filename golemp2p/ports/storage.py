@@ -110,12 +110,12 @@ class Storage(Protocol):
         ...
 
     async def replica_segments(
-        self, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
+        self, shard: int, log: Key, *, first: int, tail: int, position: int, count_max: int, bytes_max: int
     ) -> list[LogSegment]:
         """What to send to a replica that asks for a log (``core.replica_effects.ReadSegments``): segments that hold entries from
         index ``first`` up to ``tail`` (exclusive), in order, without their descriptions; at least one if there is one, then as many
-        as ``bytes_max`` allows. ``position`` > 0: as of the base there, if that is the base still; 0: as the log is now. ``[]``
-        where there are none, for another base, and for a log that is marked as damaged.
+        as ``count_max`` >= 1 and ``bytes_max`` allow. ``position`` > 0: as of the base there, if that is the base still; 0: as the
+        log is now. ``[]`` where there are none, for another base, and for a log that is marked as damaged.
 
         Raises ``DataDamaged`` when the first of them cannot be read; a later one ends the answer."""
         ...

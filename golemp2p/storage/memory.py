@@ -195,7 +195,7 @@ class MemoryStorage:
         return self._durable.stored()
 
     async def replica_segments(
-        self, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
+        self, shard: int, log: Key, *, first: int, tail: int, position: int, count_max: int, bytes_max: int
     ) -> list[LogSegment]:
         await self._turn()
         replica = self._durable.replicas.get(shard, MemoryReplica(shard))
@@ -206,7 +206,7 @@ class MemoryStorage:
         held = 0
         for _, segment in pieces:
             held += len(segment.data) if first < segment.first + segment.count else 0
-            if segment.first >= tail or (found and held > bytes_max):
+            if segment.first >= tail or len(found) == count_max or (found and held > bytes_max):
                 break
             if first < segment.first + segment.count:
                 found.append(replace(segment, description=b""))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -101,8 +101,15 @@ def read_replicas(connection: apsw.Connection) -> dict[int, StoredReplica]:
     }
 
 
+class Most(NamedTuple):
+    """Of segments that are read together: none too many, and the first in any case."""
+
+    count: int
+    size: int
+
+
 def read_pieces(
-    connection: apsw.Connection, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
+    connection: apsw.Connection, shard: int, log: Key, indexes: range, *, position: int, most: Most
 ) -> list[LogSegment]:
     """See ``ports.Storage.replica_segments``."""
     name = (shard, log.digest)
@@ -117,17 +124,17 @@ def read_pieces(
             is_here, sql, last = run("SELECT 1 FROM base_heads WHERE shard = ? AND log = ?", name).get, PIECES_AT_BASE, base
         else:
             is_here, sql, last = run(IS_HERE, (log.digest, shard)).get, PIECES, None
-        return _pieces(run(sql, (log.digest, max(first, 1), tail)), log, last, bytes_max) if is_here else []
+        return _pieces(run(sql, (log.digest, indexes.start, indexes.stop)), log, last, most) if is_here else []
 
 
-def _pieces(rows: apsw.Cursor, log: Key, last: int | None, bytes_max: int) -> list[LogSegment]:
+def _pieces(rows: apsw.Cursor, log: Key, last: int | None, most: Most) -> list[LogSegment]:
     found: list[LogSegment] = []
     held = 0
     for position, data in rows:
-        if last is not None and position > last:
+        if (last is not None and position > last) or len(found) == most.count:
             break
         held += len(data or b"")
-        if found and held > bytes_max:
+        if found and held > most.size:
             break
         try:
             if type(data) is not bytes:

@@ -37,7 +37,7 @@ from golemp2p.storage.limits import (
     check_text,
 )
 from golemp2p.storage.readers import Readers
-from golemp2p.storage.replica_reading import read_milestones, read_pieces, read_replicas
+from golemp2p.storage.replica_reading import Most, read_milestones, read_pieces, read_replicas
 from golemp2p.storage.writer import StorageStatistics, Writer
 
 QUEUED_BYTES_MAX = 256 << 20  # some seconds of a fast disk; more means that the disk stands still
@@ -195,10 +195,11 @@ class SqliteStorage:
         return await self._elsewhere(read_replicas)
 
     async def replica_segments(
-        self, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
+        self, shard: int, log: Key, *, first: int, tail: int, position: int, count_max: int, bytes_max: int
     ) -> list[LogSegment]:
         def read(connection: apsw.Connection) -> list[LogSegment]:
-            return read_pieces(connection, shard, log, first=first, tail=tail, position=position, bytes_max=bytes_max)
+            span, most = range(max(first, 1), tail), Most(count_max, bytes_max)
+            return read_pieces(connection, shard, log, span, position=position, most=most)
 
         return await self._elsewhere(read)
 

@@ -181,9 +181,11 @@ def without_bytes(segment: LogSegment) -> LogSegment:
 
 async def pieces(
     storage: Storage, log: Key, *, shard: int = SHARD, first: int = 1, tail: int = 1 << 62, position: int = 0,
-    bytes_max: int = 1 << 30,
+    count_max: int = 1 << 20, bytes_max: int = 1 << 30,
 ) -> list[LogSegment]:  # fmt: skip
-    return await storage.replica_segments(shard, log, first=first, tail=tail, position=position, bytes_max=bytes_max)
+    return await storage.replica_segments(
+        shard, log, first=first, tail=tail, position=position, count_max=count_max, bytes_max=bytes_max
+    )
 
 
 class OpenStorage:

@@ -204,6 +204,8 @@ class ReplicaSuite(OpenStorage):
         assert await pieces(storage, key_of("a"), bytes_max=0) == segments[:1]
         assert await pieces(storage, key_of("a"), bytes_max=3 * size) == segments[:3]
         assert await pieces(storage, key_of("a"), bytes_max=4 * size - 1) == segments[:3]
+        assert await pieces(storage, key_of("a"), count_max=4) == segments[:4]
+        assert await pieces(storage, key_of("a"), first=15, count_max=1) == segments[1:2]
         assert await pieces(storage, key_of("a"), first=15, tail=31) == segments[1:3]
         assert await pieces(storage, key_of("a"), first=11, tail=32) == segments[1:4]
         assert await pieces(storage, key_of("a"), first=101) == []

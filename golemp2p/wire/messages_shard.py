@@ -24,6 +24,9 @@ from golemp2p.wire.segment import NUMBER_MAX, SEGMENT_BYTES_MAX, open_segment
 ENTRIES_MAX = 4096
 """Of one append. Senders stay far below (``core.replica_rules.Limits``)."""
 
+SEGMENTS_MAX = 4096
+"""Of one answer to a replica that fetches a log."""
+
 HEADS_MAX = 4096
 """Of one page of a manifest: some 256 KiB."""
 
@@ -158,7 +161,7 @@ _BODY = s.union(
     (6, msg.FetchManifest, s.record(msg.FetchManifest, _NUMBER, s.optional(_KEY))),
     (7, msg.ManifestPage, s.record(msg.ManifestPage, _NUMBER, s.optional(_KEY), _MANIFEST_HEADS, s.flag())),
     (8, msg.FetchSegments, s.record(msg.FetchSegments, _NUMBER, _KEY, _NUMBER, _NUMBER)),
-    (9, msg.FetchedSegments, s.record(msg.FetchedSegments, _KEY, _NUMBER, s.array(_SEGMENT, ENTRIES_MAX))),
+    (9, msg.FetchedSegments, s.record(msg.FetchedSegments, _KEY, _NUMBER, s.array(_SEGMENT, SEGMENTS_MAX))),
     (10, msg.AskPrimary, s.record(msg.AskPrimary)),
     (11, msg.Resigned, s.record(msg.Resigned, _NUMBER)),
 )

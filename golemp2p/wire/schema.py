@@ -126,14 +126,19 @@ def either(*items: Shape) -> Shape:
 
 
 def array(item: Shape, count_max: int) -> Shape:
-    """A tuple of up to ``count_max`` items of one shape."""
+    """A tuple of up to ``count_max`` items of one shape. Writing raises ``PayloadTooLarge``: no reader would take more."""
+
+    def write(values: Any) -> list[Any]:
+        if len(values) > count_max:
+            raise PayloadTooLarge(f"{len(values)} items, at most {count_max}")
+        return [item.write(value) for value in values]
 
     def read(value: Any) -> tuple[Any, ...]:
         if value.__class__ is list and len(value) <= count_max:
             return tuple([item.read(each) for each in value])
         raise _Misfit(f"an array of at most {count_max}")
 
-    return Shape(lambda value: [item.write(each) for each in value], read)
+    return Shape(write, read)
 
 
 def row(*items: Shape) -> Shape:

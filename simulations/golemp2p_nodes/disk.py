@@ -246,10 +246,12 @@ class ProcessStorage:
         return await self._durable.replicas()
 
     async def replica_segments(
-        self, shard: int, log: Key, *, first: int, tail: int, position: int, bytes_max: int
+        self, shard: int, log: Key, *, first: int, tail: int, position: int, count_max: int, bytes_max: int
     ) -> list[LogSegment]:
         await self._read()
-        return await self._durable.replica_segments(shard, log, first=first, tail=tail, position=position, bytes_max=bytes_max)
+        return await self._durable.replica_segments(
+            shard, log, first=first, tail=tail, position=position, count_max=count_max, bytes_max=bytes_max
+        )
 
     async def milestones(self, shard: int) -> list[Entry]:
         await self._read()

@@ -39,6 +39,7 @@ from golemp2p.model.replication import Entry
 from golemp2p.ports import Asked, Bulk, Storage
 from golemp2p.values import cbor
 from golemp2p.wire.messages_membership import decode_node_record, encode_node_record
+from golemp2p.wire.messages_shard import SEGMENTS_MAX
 
 logger = logging.getLogger(__name__)
 
@@ -283,6 +284,8 @@ class PeerDriver:
 
     def misbehaved(self, peer: bytes | None, what: RemoteError) -> None:
         self._count(f"misbehaviour_{what.code}")
+        if peer is not None:  # else it is a stranger, who may say anything
+            logger.warning("peer_misbehaved", extra={"peer": peer.hex(), "code": what.code, "error": str(what)})
 
     def notice(self, notice: Notice) -> None:
         self._count(notice.name)
@@ -414,7 +417,7 @@ class PeerDriver:
         try:
             found = await self._storage.replica_segments(
                 wanted.shard, wanted.log, first=wanted.first, tail=wanted.tail, position=wanted.position,
-                bytes_max=SEGMENTS_BYTES_MAX,
+                count_max=SEGMENTS_MAX, bytes_max=SEGMENTS_BYTES_MAX,
             )  # fmt: skip
         except Golemp2pError as error:
             logger.warning("segments_not_read", extra={"shard": wanted.shard, "log": str(wanted.log), "error": str(error)})

@@ -122,7 +122,7 @@ async def check_log(storage: Storage, history: History, name: str, log: Key) -> 
         for first, tail in ((1, 1 << 40), (3, 6), (5, 1 << 40), (1, 2), (9, 9)):
             asked = ReadSegments(b"", history.shard, position, log, first, tail)
             found = await storage.replica_segments(
-                history.shard, log, first=first, tail=tail, position=position, bytes_max=1 << 40
+                history.shard, log, first=first, tail=tail, position=position, count_max=1 << 20, bytes_max=1 << 40
             )  # fmt: skip
             assert found == [replace(segment, description=b"") for segment in meant.read_for(asked)], asked
 
