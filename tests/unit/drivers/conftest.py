@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from golemp2p.core.peer_effects import PeerProfile
 from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.peers.mesh_state import GENESIS
 from golemp2p.drivers.routing.mesh_client import MeshClient
@@ -45,6 +46,7 @@ class Machine:
         self.number = number
         self.key = SigningKey(bytes([ord("k") + number]) * 32)
         self.mesh_settings = MeshSettings()
+        self.profile = PeerProfile()
         self._path = path
         self._counter = number << 56
 
@@ -71,6 +73,7 @@ class Machine:
             random_bytes=self._random,
             files_dir=self._path / "files",
             scratch_dir=self._path,
+            profile=self.profile,
         )
         async with open_service(
             world, self.key, b"s" * 16, settings=self.settings, mesh_settings=self.mesh_settings, version="test"

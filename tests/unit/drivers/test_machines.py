@@ -6,7 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from golemp2p.core.peer_effects import PeerProfile
 from golemp2p.drivers.peers import hand_overs
+from golemp2p.drivers.peers import peer as peer_driver
 from golemp2p.drivers.peers.mesh_state import GENESIS
 from golemp2p.errors import StorageFull
 from golemp2p.model import entries as e
@@ -155,6 +157,30 @@ async def test_a_mesh_finds_itself_again_after_all_nodes_stopped(machines, autoj
     for number in (2, 1):  # without the one that the invite names
         await mesh.start(number)
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in range(16)))
+
+
+async def test_a_long_log_is_fetched_in_answers_that_their_reader_takes(machines, autojump_clock, monkeypatch):
+    monkeypatch.setattr(peer_driver, "SEGMENTS_MAX", 3)
+    mesh = machines(3, script=SCRIPT)
+    for number in range(3):
+        mesh[number].profile = PeerProfile(entries_max=32)
+    await mesh.start(0)
+    component = (await mesh.clients[0].add_component("script", mesh[0].guests.wasm("script"))).component
+    for _ in range(50):
+        await invoke(mesh.clients[0], component, "worker", "add", 1)
+    answers = []
+    read = mesh[0].storage.replica_segments
+
+    async def replica_segments(*args, **options):
+        answers.append(await read(*args, **options))
+        return answers[-1]
+
+    monkeypatch.setattr(mesh[0].storage, "replica_segments", replica_segments)
+    for number in (1, 2):
+        await mesh.start(number)
+    await mesh.until(mesh.is_grown)
+    assert max(map(len, answers)) == 3
+    assert await invoke(mesh.clients[2], component, "worker", "add", 1) == 51
 
 
 async def test_a_node_that_stops_hands_its_shards_over_first(machines, autojump_clock):

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from golemp2p.core.effects import Persist, Send
 from golemp2p.core.replica import Replica
 from golemp2p.core.replica_durable import ReplicaDurable
-from golemp2p.errors import DataDamaged
+from golemp2p.errors import DataDamaged, PayloadTooLarge
 from golemp2p.model import messages_shard as msg
 from golemp2p.model import replication as r
 from golemp2p.model.ids import Key
 from golemp2p.wire.identity import SigningKey
-from golemp2p.wire.messages_shard import MESSAGE_BYTES_MAX, decode_shard_message, encode_shard_message
+from golemp2p.wire.messages_shard import MESSAGE_BYTES_MAX, SEGMENTS_MAX, decode_shard_message, encode_shard_message
 from golemp2p.wire.notary import ShardNotary, sign_branch
 from golemp2p.wire.segment import NO_HASH, open_segment, seal
 
@@ -205,3 +205,11 @@ def test_a_shard_grows_and_commits_over_the_real_format() -> None:
     assert [replica.is_serving for replica in replicas] == [False, False, True]
     assert {replica.log.last_hash for replica in replicas} == {replicas[0].log.last_hash}
     assert len(disks[1].read(LOG)) == 1
+
+
+def test_what_no_reader_takes_is_not_written() -> None:
+    segment = r.LogSegment(LOG, 1, 1, 1, NO_HASH, KEYS[0].public_key, NO_HASH, b"")
+    body = msg.FetchedSegments(LOG, 1, (segment,) * (SEGMENTS_MAX + 1))
+    with pytest.raises(PayloadTooLarge, match=f"{SEGMENTS_MAX + 1} items, at most {SEGMENTS_MAX}"):
+        encode_shard_message(msg.ShardMessage(0, bytes(16), 1, bytes(16), body))
+    assert encode_shard_message(msg.ShardMessage(0, bytes(16), 1, bytes(16), replace(body, segments=body.segments[1:])))
