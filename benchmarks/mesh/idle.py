@@ -21,16 +21,30 @@ from benchmarks.node import load_command, running_node
 from benchmarks.report import Report
 from golemp2p.testing.node_process import NodeProcess
 
-CALM_S = 5.0
-"""What the last invocation left to say is said within this."""
+LOOK_S = 2.0
+QUIET_MESSAGES = 20
+"""Per node and second: what a mesh has left to say after it has grown, or was invoked, is said when there are no more. Watching each other
+takes some ten."""
+QUIET_S_MAX = 120.0
 IDLE_S = 20.0
 CLIENTS = 16
 MAKING_S_MAX = 240.0
 
 
-def idle(nodes: Sequence[NodeProcess], calm_s: float, idle_s: float) -> list[Any]:
+def wait_quiet(nodes: Sequence[NodeProcess]) -> None:
+    until = time.monotonic() + QUIET_S_MAX
+    while True:
+        used = meter(nodes)
+        time.sleep(LOOK_S)
+        if used().messages <= QUIET_MESSAGES * len(nodes) * LOOK_S:
+            return
+        if time.monotonic() > until:
+            raise SystemExit(f"not quiet within {QUIET_S_MAX:g} s")
+
+
+def idle(nodes: Sequence[NodeProcess], idle_s: float) -> list[Any]:
     """Per cent of a core: the busiest node, all together on average; messages per second of all."""
-    time.sleep(calm_s)
+    wait_quiet(nodes)
     used = meter(nodes)
     before = [cpu_s([node.pid]) for node in nodes]
     time.sleep(idle_s)
@@ -49,19 +63,19 @@ def make_workers(nodes: Sequence[NodeProcess], component: str, count: int) -> No
 
 
 def run(report: Report, args: Namespace) -> None:
-    calm_s, idle_s = (1.0, 3.0) if args.quick else (CALM_S, IDLE_S)
+    idle_s = 3.0 if args.quick else IDLE_S
     rows: list[list[Any]] = []
     with ExitStack() as stack:
         with running_node(shards_count=str(args.shards)) as node:
-            rows.append(["control: a single node, empty", *idle([node], calm_s, idle_s)])
+            rows.append(["control: a single node, empty", *idle([node], idle_s)])
         mesh = stack.enter_context(running_mesh(3, shards=args.shards))
         mesh.wait_spread()
         component = add_counter(mesh)
-        rows.append(["control: three nodes, no workers", *idle(mesh.nodes, calm_s, idle_s)])
+        rows.append(["control: three nodes, no workers", *idle(mesh.nodes, idle_s)])
         begin = time.monotonic()
         make_workers(mesh.nodes, component, args.workers)
         report.note(f"{args.workers:,} workers made, {args.workers / (time.monotonic() - begin):.0f} per second")
-        rows.append([f"three nodes, {args.workers:,} idle workers", *idle(mesh.nodes, calm_s, idle_s)])
+        rows.append([f"three nodes, {args.workers:,} idle workers", *idle(mesh.nodes, idle_s)])
     report.table(
         f"Idle, {args.shards:,} shards, per cent of a core (aim: under 1 per node)",
         ("", "busiest node", "average", "messages/s, all"),

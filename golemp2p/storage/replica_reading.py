@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import apsw
 
@@ -101,7 +102,8 @@ def read_replicas(connection: apsw.Connection) -> dict[int, StoredReplica]:
     }
 
 
-class Most(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Most:
     """Of segments that are read together: none too many, and the first in any case."""
 
     count: int
