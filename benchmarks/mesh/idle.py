@@ -23,8 +23,8 @@ from golemp2p.testing.node_process import NodeProcess
 
 LOOK_S = 2.0
 QUIET_MESSAGES = 20
-"""Per node and second: what a mesh has left to say after it has grown, or was invoked, is said when there are no more. Watching each other
-takes some ten."""
+"""Per node and second: what a mesh has left to say after it has grown, or was invoked, is said when there are no more. Watching
+each other takes some ten."""
 QUIET_S_MAX = 120.0
 IDLE_S = 20.0
 CLIENTS = 16

@@ -57,6 +57,8 @@ KNOWN_MAX = 10_000
 """Components whose versions are remembered; beyond it, the one that was asked for first is asked for anew."""
 
 ASK_S = 10.0
+TEXT_OVERHEAD_BYTES = 8
+"""So that many short texts are as bounded as few long ones."""
 """For an answer about versions: an election takes two seconds."""
 
 
@@ -385,13 +387,18 @@ class Components:
 
 
 def check_environment(args: Sequence[str], env: Mapping[str, str]) -> None:
-    """Raises ``PayloadTooLarge`` beyond ``ENVIRONMENT_BYTES_MAX``, ``MalformedRequest`` for text that UTF-8 cannot hold."""
+    """Raises ``PayloadTooLarge`` beyond ``ENVIRONMENT_BYTES_MAX``, which counts eight bytes more for each text, and
+    ``MalformedRequest`` for text that UTF-8 cannot hold."""
+    texts = (*args, *env, *env.values())
     try:
-        size = sum(len(text.encode()) for text in (*args, *env, *env.values()))
+        size = sum(len(text.encode()) for text in texts) + TEXT_OVERHEAD_BYTES * len(texts)
     except UnicodeEncodeError as error:
         raise MalformedRequest(f"arguments and environment must be text that UTF-8 can hold: {error}") from error
     if size > ENVIRONMENT_BYTES_MAX:
-        raise PayloadTooLarge(f"arguments and environment take {size} bytes, the limit is {ENVIRONMENT_BYTES_MAX}")
+        raise PayloadTooLarge(
+            f"arguments and environment, the component's included, take {size} bytes ({TEXT_OVERHEAD_BYTES} more for each text); "
+            f"the limit is {ENVIRONMENT_BYTES_MAX}"
+        )
 
 
 def _check_name(name: str) -> None:

@@ -19,10 +19,10 @@ from golemp2p.drivers.components import LoadedComponent
 from golemp2p.drivers.journal import WorkerJournal
 from golemp2p.drivers.oplog import inline_payload
 from golemp2p.drivers.worker_host import ExecutionHost
-from golemp2p.errors import Divergence, ValueMismatch, WorkerInterrupted
+from golemp2p.errors import Divergence, LimitExceeded, ValueMismatch, WorkerInterrupted
 from golemp2p.model import entries as e
 from golemp2p.ports import GuestInstance
-from golemp2p.values.cbor import dumps, loads
+from golemp2p.values.cbor import VALUE_BYTES_MAX, dumps, loads
 
 if TYPE_CHECKING:
     from golemp2p.drivers.worker import Worker
@@ -74,7 +74,7 @@ class Execution:
             except ValueMismatch as error:
                 self._refuse_unless_recorded(invoked.idempotency_key, error)
                 continue
-            response = dumps(value)
+            response = _encoded(value)
             if cursor.replaying:
                 self._compare(cursor.take(e.ExportedFunctionCompleted), response)
             else:
@@ -84,7 +84,7 @@ class Execution:
         """Call ``function`` live. Returns the value and its encoding."""
         assert not self._cursor.replaying, "live work before the replay has ended"
         value = await self._call(function, request)
-        return value, dumps(value)
+        return value, _encoded(value)
 
     async def _call(self, function: str, request: e.Payload) -> Any:
         if type(request) is e.BlobRef:
@@ -100,6 +100,14 @@ class Execution:
         running = self._worker.state.running
         if running is not None and running.key == key:
             self._worker.refuse(key, error)
+
+
+def _encoded(value: Any) -> bytes:
+    """Raises ``LimitExceeded`` for a result that nobody could read."""
+    data = dumps(value)
+    if len(data) > VALUE_BYTES_MAX:
+        raise LimitExceeded("result_bytes_max", f"the result has {len(data)} bytes; {VALUE_BYTES_MAX} is the most")
+    return data
 
 
 def end_ephemeral_execution(worker: Worker) -> None:

@@ -22,9 +22,9 @@ from golemp2p.drivers.blobs.blob_repair import BlobRepair
 from golemp2p.drivers.oplog import Payload
 from golemp2p.drivers.peers.peer import PeerDriver
 from golemp2p.drivers.work import Work
-from golemp2p.errors import DataDamaged, Golemp2pError, InvalidState, Moved, WorldError
+from golemp2p.errors import DataDamaged, Golemp2pError, InvalidState, Moved, PayloadTooLarge, WorldError
 from golemp2p.model.ids import Key
-from golemp2p.model.replication import Entry, LogSegment
+from golemp2p.model.replication import DESCRIPTION_BYTES_MAX, Entry, LogSegment
 from golemp2p.ports import LogHead, Storage
 from golemp2p.wire.description import Description, decode_description, encode_description
 from golemp2p.wire.identity import Signer
@@ -143,11 +143,15 @@ class Shards:
     def append(self, log: Key, payloads: Sequence[Payload], previous_hash: bytes, head: LogHead, done: Done) -> bytes:
         """Append ``payloads`` to ``log``, with what ``head`` says of it. ``done`` is called on the event loop when they are committed,
         or with the error that leaves it uncertain. Returns the hash of the last segment, which is the ``previous_hash`` of the next
-        append. Raises as ``check``; then nothing was appended."""
+        append. Raises as ``check``, and ``PayloadTooLarge`` for a description that no other node takes; then nothing was appended."""
         shard = head.shard
         self.check(shard)
         replica = self._replica(shard)
         description = encode_description(Description(head.kind, head.identity, head.has_open_work, head.wake_ns, head.summary))
+        if len(description) > DESCRIPTION_BYTES_MAX:
+            raise PayloadTooLarge(
+                f"the description of {head.identity} has {len(description)} bytes, at most {DESCRIPTION_BYTES_MAX}"
+            )
         author, term = self._signer.public_key, replica.term
         segments: list[LogSegment] = []
         for payload in payloads:

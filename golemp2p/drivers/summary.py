@@ -5,14 +5,24 @@ The summary is a CBOR array, written with every segment, so it is kept small and
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
 from golemp2p.core.worker_state import WorkerState
 from golemp2p.errors import DataDamaged
 from golemp2p.model.ids import ComponentId, Key, WorkerId
 from golemp2p.model.worker import OwnedResource, WorkerMetadata, WorkerStatus
 from golemp2p.ports import LogHead
 from golemp2p.values.cbor import dumps, loads
+from golemp2p.wire.schema import short
 
 WORKER = "worker"
+
+ERROR_BYTES_MAX = 4 << 10
+RESOURCES_MAX = 256
+RESOURCES_BYTES_MAX = 32 << 10
+"""Of a guest that never drops what it creates, the oldest are shown. With arguments and environment, which are checked when a worker is
+created, a summary stays below what a description may have (``model.replication.DESCRIPTION_BYTES_MAX``)."""
 
 
 def head_of(key: Key, identity: str, shard: int, state: WorkerState) -> LogHead:
@@ -49,10 +59,10 @@ def metadata_of(worker: WorkerId, state: WorkerState) -> WorkerMetadata:
         retry_count=state.failures,
         pending_invocations=len(state.pending),
         created_ns=create.time_ns,
-        last_error=state.last_error,
+        last_error=_shortened(state.last_error),
         component_size=create.component_size,
         memory_bytes=state.memory_bytes,
-        resources=tuple(state.resources.items()),
+        resources=tuple(_shown(state.resources)),
     )
 
 
@@ -91,8 +101,25 @@ def _encode(state: WorkerState) -> bytes:
             state.status.value,
             state.failures,
             len(state.pending),
-            state.last_error,
+            _shortened(state.last_error),
             state.memory_bytes,
-            [(number, *resource) for number, resource in state.resources.items()],
+            [(number, *resource) for number, resource in _shown(state.resources)],
         )
     )
+
+
+def _shortened(error: str | None) -> str | None:
+    return None if error is None else short(error, ERROR_BYTES_MAX)
+
+
+def _shown(resources: Mapping[int, OwnedResource]) -> Iterator[tuple[int, OwnedResource]]:
+    left = RESOURCES_BYTES_MAX
+    for number, resource in islice(resources.items(), RESOURCES_MAX):
+        left -= sum(map(_size, (resource.name, *(resource.indexed_params or ()))))
+        if left < 0:
+            return
+        yield number, resource
+
+
+def _size(text: str) -> int:
+    return 16 + len(text.encode("utf-8", "replace"))

@@ -50,6 +50,9 @@ from golemp2p.values.cbor import loads
 logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 1.0
+SWEEP_INTERVAL_S_MAX = 5.0
+SWEPT_PER_S = 1_000
+"""Workers that are looked at per second, so that ten thousand idle ones cost nothing that shows."""
 COME_BACK_S = 5.0
 """A worker whose log could not be written or read is tried again after this."""
 
@@ -178,14 +181,15 @@ class Workers:
         self._shards.check(self.shard_of(worker))
         self._make_room()
         args, own = tuple(args), dict(env)
-        check_environment(args, own)
+        inherited = {name: value for name, value in info.env if name not in own}
+        check_environment(args, own | inherited)
         entry = e.Create(
             time_ns=self.clock.wall_ns(),
             component_id=str(worker.component),
             worker_name=worker.name,
             component_version=version,
             args=args,
-            env=(*own.items(), *((name, value) for name, value in info.env if name not in own)),
+            env=(*own.items(), *inherited.items()),
             parent=None,
             component_size=info.size_bytes,
             ephemeral=info.ephemeral,
@@ -398,7 +402,8 @@ class Workers:
 
     async def run_sweeper(self) -> None:
         while True:
-            await trio.sleep(SWEEP_INTERVAL_S)
+            some_s = len(self._loaded) / SWEPT_PER_S
+            await trio.sleep(min(max(SWEEP_INTERVAL_S, some_s), SWEEP_INTERVAL_S_MAX))
             self._sweep()
 
     # -- starting and stopping ------------------------------------------------------------------------------------------

@@ -8,15 +8,18 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from golemp2p.drivers import execution, summary
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.errors import (
     GuestTrapped,
+    LimitExceeded,
     MalformedRequest,
     PayloadTooLarge,
     PreviousInvocationFailed,
     StorageFailed,
     StorageFull,
     UsageError,
+    WorkerFailure,
     WorkerInterrupted,
     WorkerNotFound,
 )
@@ -78,8 +81,8 @@ def node(machine):
     return machine(script=SCRIPT)
 
 
-async def added(client, machine):
-    return (await client.add_component("script", machine.guests.wasm("script"))).component
+async def added(client, machine, env=None):
+    return (await client.add_component("script", machine.guests.wasm("script"), env=env)).component
 
 
 async def invoke(client, component, worker, function, *params, key=None):
@@ -365,6 +368,68 @@ async def test_an_environment_is_bounded_and_is_text(node, autojump_clock):
         with pytest.raises(PayloadTooLarge):
             await client.add_component("other", node.guests.wasm("script"), env={"A": "x" * (128 * 1024)})
         assert (await client.create_worker(worker, env={"A": "x"})).env == (("A", "x"),)
+
+
+async def test_what_a_component_and_a_worker_ask_for_is_bounded_together(node, autojump_clock):
+    async with node.node() as client:
+        component = await added(client, node, env={"A": "x" * 100_000})
+        worker = WorkerId(component, "w")
+        with pytest.raises(PayloadTooLarge, match="the component's included"):
+            await client.create_worker(worker, env={"B": "x" * 100_000})
+        with pytest.raises(PayloadTooLarge):
+            await client.create_worker(worker, args=[""] * 70_000)
+        assert (await client.create_worker(worker, env={"A": "x" * 100_000})).env == (("A", "x" * 100_000),)
+
+
+async def test_a_guest_that_never_drops_what_it_creates_goes_on(machine, autojump_clock):
+    async def leak(guest, count):
+        for number in range(count):
+            guest.host.resource_created(number, "demo:shop/api@1.0.0.{cart}")
+        return await add(guest, 1)
+
+    node = machine(script=SCRIPT | {"leak": ((("count", U64),), U64, leak)})
+    async with node.node() as client:
+        component = await added(client, node)
+        assert await invoke(client, component, "w", "leak", 10_000) == 1
+        assert await invoke(client, component, "w", "leak", 10_000) == 2
+        shown = (await client.worker(WorkerId(component, "w"))).resources
+        assert [number for number, _ in shown] == list(range(256))
+        assert [found.resources for found in (await client.workers(component)).workers] == [shown]
+    async with node.node() as client:
+        assert await invoke(client, component, "w", "add", 1) == 3
+
+
+async def test_a_description_that_no_other_node_takes_breaks_its_worker_alone(machine, autojump_clock, monkeypatch):
+    monkeypatch.setattr(summary, "RESOURCES_MAX", 1 << 20)
+    monkeypatch.setattr(summary, "RESOURCES_BYTES_MAX", 1 << 30)
+
+    async def leak(guest):
+        for number in range(10_000):
+            guest.host.resource_created(number, "demo:shop/api@1.0.0.{cart}")
+        return await add(guest, 1)
+
+    node = machine(ServiceSettings(shards_count=1), script=SCRIPT | {"leak": ((), U64, leak)})
+    async with node.node() as client:
+        component = await added(client, node)
+        with pytest.raises(StorageFailed, match="cannot be written: the description of"):
+            await invoke(client, component, "w", "leak")
+        assert await invoke(client, component, "other", "add", 1) == 1
+
+
+async def test_a_result_that_nobody_could_read_is_a_failure(machine, autojump_clock, monkeypatch):
+    async def long(guest, count):
+        return "x" * count
+
+    monkeypatch.setattr(execution, "VALUE_BYTES_MAX", 1_000)
+    node = machine(script=SCRIPT | {"long": ((("count", U64),), STRING, long)})
+    async with node.node() as client:
+        component = await added(client, node)
+        assert len(await invoke(client, component, "w", "long", 900)) == 900
+        for _ in range(2):
+            with pytest.raises(WorkerFailure, match="the result has 1003 bytes; 1000 is the most") as caught:
+                await invoke(client, component, "w", "long", 1_000, key="the same")
+            assert caught.value.code == LimitExceeded.code
+        assert await invoke(client, component, "other", "add", 1) == 1
 
 
 async def test_a_refusal_for_an_earlier_failure_waits_until_that_is_durable(machine, autojump_clock):
