@@ -18,8 +18,8 @@ NODES_MAX: Final = 50
 
 REFUSED: Final = {
     "duplicate": "nodes talk over TCP, which hides packets that come twice",
-    "bit-rot": "its disks are storage in memory, which does not rot",
-    "sync-dropped": "its disks are storage in memory, which cannot take back what it called durable",
+    "bit-rot": "its disks do not rot: what was synced is read back",
+    "sync-dropped": "its disks keep what they called durable",
     "byzantine": "its nodes are the real ones, and their connections are sealed: nobody can put other words into their mouths",
 }
 """Kinds of faults that level 1 cannot play, and why."""
