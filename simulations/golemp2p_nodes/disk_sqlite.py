@@ -112,6 +112,7 @@ class SqliteStore:
             if error is None:
                 self._disk.image.apply(batch)
         refused = [batch for batch, error in zip(batches, outcomes, strict=True) if error is not None]
+        # whatever is written overwrites what a refused commit may have left in the log
         self._disk.doubtful = [*self._disk.doubtful, *refused] if len(refused) == len(batches) else refused
         return outcomes
 

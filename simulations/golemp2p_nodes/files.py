@@ -60,8 +60,8 @@ class Files:
         self._is_dead = True
 
     def close(self) -> None:
-        """After all connections are closed."""
-        del DIRECTORIES[str(self._directory)]
+        """After all connections are closed. Safe to repeat, and before ``open``."""
+        DIRECTORIES.pop(str(self._directory), None)
 
     def lose_power(self, dice: Random) -> None:
         """Of what was written since the last sync of each file, something may be missing. Everything is closed."""

@@ -188,6 +188,12 @@ async def test_a_full_disk_keeps_nothing_and_works_again_when_it_has_room(tmp_pa
     assert len(disk.image.stored()[SHARD].entries) == 1
 
 
+async def test_a_process_may_die_before_it_has_opened_its_disk(tmp_path: Path) -> None:
+    disk = disk_in(tmp_path)
+    disk.new_store(disk).crash([], Random(1), power_lost=True)
+    assert await disk.new_store(disk).open() == ""
+
+
 async def test_an_old_copy_of_a_disk_in_use_can_be_put_back(tmp_path: Path) -> None:
     disk = disk_in(tmp_path)
     group, store = Group(), disk.new_store(disk)
