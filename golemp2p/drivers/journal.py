@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from golemp2p.core.replay import Cursor
-from golemp2p.errors import Divergence
+from golemp2p.errors import Divergence, LimitExceeded
 from golemp2p.model import entries as e
+from golemp2p.values.cbor import VALUE_BYTES_MAX
 
 if TYPE_CHECKING:
     from golemp2p.drivers.worker import Worker
@@ -37,6 +38,10 @@ class WorkerJournal:
         return response
 
     def record(self, function: str, function_type: str, request_hash: bytes, response: bytes) -> int:
+        if len(response) > VALUE_BYTES_MAX:
+            raise LimitExceeded(
+                "response_bytes_max", f"{function} answered {len(response)} bytes; {VALUE_BYTES_MAX} is the most"
+            )
         worker = self._worker
         return worker.append(_HostCall(worker.now_ns(), function, function_type, request_hash, response))
 

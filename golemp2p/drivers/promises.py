@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from golemp2p.errors import PromiseNotFound
+from golemp2p.errors import PayloadTooLarge, PromiseNotFound
 from golemp2p.model import entries as e
 from golemp2p.model.ids import WorkerId
 from golemp2p.ports import Suspended
+from golemp2p.values.cbor import VALUE_BYTES_MAX
 
 if TYPE_CHECKING:
     from golemp2p.drivers.worker import Worker
+
+DATA_BYTES_MAX = VALUE_BYTES_MAX // 2
+"""Who waits for a promise gets it as the answer of a host call, which has room for it."""
 
 GRACE_S = 0.2
 """How long a wait for a promise keeps the instance: long enough for an answer that is on its way."""
@@ -80,7 +84,10 @@ class Promises:
         return self.awaited is not None and self._worker.state.promises.get(self.awaited) is not None
 
     async def complete(self, index: int, data: bytes) -> bool:
-        """True when this call completed it; durable on return, either way. Who waits is woken also if this is cancelled."""
+        """True when this call completed it; durable on return, either way. Who waits is woken also if this is cancelled. Raises
+        ``PayloadTooLarge``, ``PromiseNotFound``."""
+        if len(data) > DATA_BYTES_MAX:
+            raise PayloadTooLarge(f"a promise takes {DATA_BYTES_MAX} bytes at most, not {len(data)}")
         worker = self._worker
         first = await self.value(index) is None
         if first:

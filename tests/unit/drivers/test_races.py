@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from golemp2p.drivers import execution, summary
+from golemp2p.drivers import execution, journal, promises, summary
 from golemp2p.drivers.settings import ServiceSettings
 from golemp2p.errors import (
     GuestTrapped,
@@ -430,6 +430,28 @@ async def test_a_result_that_nobody_could_read_is_a_failure(machine, autojump_cl
                 await invoke(client, component, "w", "long", 1_000, key="the same")
             assert caught.value.code == LimitExceeded.code
         assert await invoke(client, component, "other", "add", 1) == 1
+
+
+async def test_what_no_replay_could_read_is_not_recorded(machine, autojump_clock, monkeypatch):
+    async def listen(guest, count):
+        guest.host.journal.record("test:world::listen", "read-remote", bytes(16), dumps("x" * count))
+        return await add(guest, 1)
+
+    monkeypatch.setattr(journal, "VALUE_BYTES_MAX", 1_000)
+    monkeypatch.setattr(promises, "DATA_BYTES_MAX", 500)
+    node = machine(script=SCRIPT | {"listen": ((("count", U64),), U64, listen)})
+    async with node.node() as client:
+        component = await added(client, node)
+        assert await invoke(client, component, "w", "listen", 900) == 1
+        with pytest.raises(LimitExceeded, match="test:world::listen answered 1003 bytes; 1000 is the most"):
+            await invoke(client, component, "w", "listen", 1_000)
+        worker = WorkerId(component, "other")
+        await client.enqueue(component, "other", "ask", [], idempotency_key="asked")
+        await trio.sleep(1)
+        index = next(i for i, entry in (await client.oplog(worker)).entries if isinstance(entry, e.PromiseCreated | e.NoOp))
+        with pytest.raises(PayloadTooLarge, match="500 bytes at most, not 501"):
+            await client.complete_promise(worker, index, bytes(501))
+        assert await client.complete_promise(worker, index, bytes(500))
 
 
 async def test_a_refusal_for_an_earlier_failure_waits_until_that_is_durable(machine, autojump_clock):
