@@ -363,8 +363,11 @@ def print_recovery(answer: Any) -> None:
             + (f"; the last {kept} may never have been acknowledged" if kept else "")
             + ("; this copy was damaged" if one["wasDamaged"] else "")
         )
+    refused: dict[str, list[int]] = {}
     for one in answer["refused"]:
-        say(f"shard {one['shard']}: refused: {one['reason']}")
+        refused.setdefault(one["reason"], []).append(one["shard"])
+    for reason, shards in refused.items():  # of a thousand shards, most for one reason
+        say(f"{'shard' if len(shards) == 1 else 'shards'} {numbers_text(shards)}: refused: {reason}")
     if not answer["recovered"] and not answer["refused"]:
         say("nothing to recover: every shard of this node has its majority")
 

@@ -172,6 +172,18 @@ def test_what_is_refused_fails_the_command(golemp2p: Run, node: FakeNode) -> Non
     assert node.last("POST").json == {"force": True, "all": True}
 
 
+def test_many_refused_for_one_reason_take_one_line(golemp2p: Run, node: FakeNode) -> None:
+    reasons = ["forget node:cd first"] * 1000 + ["node:ef holds more of it: recover it there"]
+    refused = [{"shard": shard, "reason": reason} for shard, reason in enumerate(reasons)]
+    node.on("POST", "/v1/mesh/recover", {"recovered": [], "refused": refused})
+    ran = golemp2p("mesh", "recover", "--force", "--all")
+    assert ran.code == 1
+    assert ran.out == (
+        f"shards {', '.join(map(str, range(20)))} and 980 more: refused: forget node:cd first\n"
+        "shard 1000: refused: node:ef holds more of it: recover it there\n"
+    )
+
+
 def test_nothing_to_recover(golemp2p: Run, node: FakeNode) -> None:
     node.on("POST", "/v1/mesh/recover", {"recovered": [], "refused": []})
     assert (
