@@ -148,6 +148,10 @@ class Network:
             self._dropped, tuple(sorted(self._conduct.counts.items())), traffic,
         )  # fmt: skip
 
+    def troubles(self) -> dict[bytes, Golemp2pError]:
+        """Why there is no connection to a peer, as the last attempt found."""
+        return {peer: link.error for peer, link in self._links.items() if link.session is None and link.error is not None}
+
     def traffic(self) -> dict[bytes, SessionStatistics]:
         """Of each connection, by the peer's public key."""
         return {peer: link.session.statistics() for peer, link in self._links.items() if link.session is not None}

@@ -41,7 +41,7 @@ class TcpStreams:
         try:
             listeners = await trio.open_tcp_listeners(port, host=host)
         except OSError as error:
-            raise Unreachable(f"cannot listen on {address}: {error}") from error
+            raise Unreachable(f"cannot listen on {address}: {error.strerror or error}") from error
         return [(join_address(*listener.socket.getsockname()[:2]), listener) for listener in listeners]
 
 

@@ -32,7 +32,7 @@ import trio
 
 from golemp2p.drivers.opening import Service, World, open_service
 from golemp2p.drivers.settings import MeshSettings, ServiceSettings
-from golemp2p.errors import DataDamaged, Golemp2pError, InvalidState, StorageFailed
+from golemp2p.errors import DataDamaged, Golemp2pError, InvalidState, StorageFailed, Unreachable
 from golemp2p.mesh.streams import TcpStreams
 from golemp2p.runtime.guests import open_guests
 from golemp2p.storage.datadir import DataDirectory, store_id
@@ -51,6 +51,9 @@ BACKLOG = 1024  # connections that may wait to be accepted: a burst of clients c
 GARBAGE_THRESHOLDS = (20_000, 20, 20)
 """An invocation makes some hundred objects that die without the collector; Python's default of 700 has it look through them for
 5 % of the time, and through everything a node holds, hundreds of milliseconds with many workers, every few seconds."""
+
+JOINING_TOLD_S = 5.0
+JOINING_TOLD_AGAIN_S = 60.0
 
 DRAIN_MIN_S = 0.001  # the edge wants a positive time; this is "do not wait"
 
@@ -108,6 +111,8 @@ def failure_of(error: Golemp2pError) -> Failure:
             hint = "`golemp2p storage verify` lists what is damaged"
         case StorageFailed():
             hint = "see to the disk and its permissions, or choose another directory with --data-dir DIR"
+        case Unreachable():
+            hint = "choose an address of this machine with --mesh HOST:PORT; port 0 takes a free one"
         case _:
             hint = ""
     return Failure(str(error), hint, code=error.code)
@@ -193,6 +198,7 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
             logger.warning("insecure_listen", extra={"risk": "whoever reaches this address may do anything"})
         async with trio.open_nursery() as running:
             running.start_soon(stop_when_over, service, stop)
+            running.start_soon(tell_while_joining, service)
             if settings.mdns:
                 running.start_soon(find_others, service)
             await stop.wait()
@@ -206,6 +212,14 @@ async def serve_client(stop: trio.Event, settings: Settings, service: Service, a
 async def stop_when_over(service: Service, stop: trio.Event) -> None:
     await service.ended.wait()
     stop.set()
+
+
+async def tell_while_joining(service: Service) -> None:
+    """A node whose invite leads nowhere serves nothing, for as long as it takes: its log should say so, and why."""
+    await trio.sleep(JOINING_TOLD_S)
+    while service.peers.peer.membership.is_joining:
+        logger.warning("nobody_answers", extra={"peers": "; ".join(service.peers.troubles()) or "no address is known"})
+        await trio.sleep(JOINING_TOLD_AGAIN_S)
 
 
 async def find_others(service: Service) -> None:

@@ -33,6 +33,7 @@ from golemp2p.errors import DataDamaged, Golemp2pError, PayloadTooLarge, RemoteE
 from golemp2p.mesh.calls import Call
 from golemp2p.mesh.network import Network
 from golemp2p.mesh.session import SessionStatistics
+from golemp2p.model.ids import NodeId
 from golemp2p.model.membership import NodeRecord, Status
 from golemp2p.model.messages_shard import FetchedSegments, ShardMessage
 from golemp2p.model.replication import Entry
@@ -269,6 +270,10 @@ class PeerDriver:
         """Of each connection, by the peer's public key."""
         return self._running().traffic()
 
+    def troubles(self) -> list[str]:
+        """Whom this node has no connection to, and why."""
+        return [f"{NodeId.of(peer)}: {error}" for peer, error in self._running().troubles().items()]
+
     # -- mesh.owner.Owner
 
     def connected(self, peer: bytes) -> None:
@@ -285,7 +290,7 @@ class PeerDriver:
     def misbehaved(self, peer: bytes | None, what: RemoteError) -> None:
         self._count(f"misbehaviour_{what.code}")
         if peer is not None:  # else it is a stranger, who may say anything
-            logger.warning("peer_misbehaved", extra={"peer": peer.hex(), "code": what.code, "error": str(what)})
+            logger.warning("peer_misbehaved", extra={"peer": str(NodeId.of(peer)), "code": what.code, "error": str(what)})
 
     def notice(self, notice: Notice) -> None:
         self._count(notice.name)
@@ -442,7 +447,7 @@ class PeerDriver:
         is_few = self.peer.membership.members.present_count <= KEPT_MAX
         network.keep(member.public_key, kept=is_few and member.is_present)
         if member.status is not change.before:
-            told = {"peer": member.public_key.hex(), "status": member.status.name.lower()}
+            told = {"peer": str(NodeId.of(member.public_key)), "status": member.status.name.lower()}
             logger.info("member_changed", extra=told)
 
     async def _remember(self, records: Sequence[NodeRecord]) -> None:

@@ -19,7 +19,7 @@ import trio
 from golemp2p.drivers.routing.local import Local
 from golemp2p.errors import Golemp2pError, NotFound, RequestFailed, UsageError, WorldError
 from golemp2p.model import listings as m
-from golemp2p.model.ids import ComponentId
+from golemp2p.model.ids import ComponentId, NodeId
 from golemp2p.model.operations import component_log
 from golemp2p.model.worker import WorkerMetadata
 from golemp2p.ports import Asked, Mesh
@@ -157,7 +157,9 @@ class Gathering:
                 gathered.refuse(failure)  # the question was wrong, whomever it is asked
             else:
                 gathered.failure = failure
-                logger.debug("member_not_listed", extra={"peer": peer.hex(), "code": failure.code, "error": str(failure)})
+                logger.debug(
+                    "member_not_listed", extra={"peer": str(NodeId.of(peer)), "code": failure.code, "error": str(failure)}
+                )
         else:
             gathered.take(held)
 

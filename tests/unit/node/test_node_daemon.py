@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -138,6 +139,7 @@ def test_a_second_node_joins_by_invite_and_a_node_of_another_mesh_does_not(start
     assert (code, json.loads(log.splitlines()[-1])["error"]["code"]) == (1, "invalid-state")
     assert "removed this node from its mesh" in log
     assert invite["invite"] not in log
+    assert any("member_changed" in line and http["node"] in line for line in log.splitlines()), "by the name that people know"
     assert first.end(signal.SIGTERM)[0] == 0
     alone = start("--data-dir", str(tmp_path / "alone"))
     alone.listening()
@@ -252,6 +254,28 @@ def test_port_in_use(golemp2p: Run, tmp_path: Path) -> None:
     assert lines(ran.err)[0] == f"error: cannot listen on 127.0.0.1:{port}: the port is in use"
     assert len(lines(ran.err)) == 2
     assert not (tmp_path / "data").exists(), "refused before anything was touched"
+
+
+def test_port_of_the_mesh_in_use(golemp2p: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = ("node", "run", "--data-dir", str(tmp_path / "data"), "--http", "127.0.0.1:0", "--mesh", f"127.0.0.1:{port}")
+        ran = golemp2p(*line)
+    assert ran.code == 1
+    assert lines(ran.err)[-2:] == [
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use",
+        "  try: choose an address of this machine with --mesh HOST:PORT; port 0 takes a free one",
+    ]
+
+
+def test_a_node_whose_invite_leads_nowhere_says_so(start: Any, tmp_path: Path) -> None:
+    first = start()
+    (tmp_path / "invite").write_text(post(f"{first.listening()['url']}/v1/mesh/invite")["invite"], encoding="utf-8")
+    assert first.end(signal.SIGTERM)[0] == 0
+    second = start("--data-dir", str(tmp_path / "second"), "--join", f"@{tmp_path / 'invite'}")
+    second.listening()
+    told = next(line for line in iter(second.process.stderr.readline, "") if "nobody_answers" in line)
+    assert re.search(r"node:[0-9a-f]{40}: 127\.0\.0\.1:\d+: ", told), told
 
 
 def test_foreign_address(golemp2p: Run, tmp_path: Path) -> None:
