@@ -9,8 +9,8 @@ from typing import Any
 
 import trio
 
-from golemp2p.errors import DataDamaged, InvalidName, MalformedRequest, NotFound
-from golemp2p.model.ids import ComponentId
+from golemp2p.errors import DataDamaged, MalformedRequest, NotFound
+from golemp2p.model.ids import ComponentId, check_component_name
 from golemp2p.values.wit_text import wit_text
 from golemp2p_gateway.edge import Edge
 from golemp2p_gateway.errors_table import NotSupported
@@ -21,7 +21,6 @@ from golemp2p_gateway.shapes import component_json
 OCTETS = (b"content-type", b"application/octet-stream")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 FILE_CHUNK_BYTES = 1 << 20
-NAME_BYTES_MAX = 512  # as worker names
 SEARCHES_MAX = 256  # names in one search
 KNOWN_PARTS = frozenset({"name", "component", "componentType", "env", "files", "filesPermissions", "dynamicLinking"})
 
@@ -32,13 +31,6 @@ def component_id(request: Request) -> ComponentId:
 
 def version_number(text: str) -> int:
     return natural(text, "a component version")
-
-
-def check_component_name(name: str) -> str:
-    """Printable and at most 512 bytes. Whitespace inside is allowed, as Golem does."""
-    if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= NAME_BYTES_MAX or not name.isprintable() or name != name.strip():
-        raise InvalidName(f"component name {name[:80]!r}: 1 to {NAME_BYTES_MAX} bytes, printable, no spaces around it")
-    return name
 
 
 def component_kind(text: str | None) -> bool | None:
@@ -61,7 +53,8 @@ async def list_components(edge: Edge, request: Request) -> Response:
 
 async def add_component(edge: Edge, request: Request) -> Response:
     parts = await read_parts(request, edge.settings.component_bytes_max)
-    name = check_component_name(_text(parts, "name") or "")
+    name = _text(parts, "name") or ""
+    check_component_name(name)
     wasm, ephemeral, env = _upload(parts, edge.settings.json_depth_max)
     info = await edge.client.add_component(name, wasm, ephemeral=bool(ephemeral), env=env or {})
     return json_response(component_json(info))

@@ -25,14 +25,13 @@ from golemp2p.errors import (
     DataDamaged,
     Golemp2pError,
     InvalidComponent,
-    InvalidName,
     MalformedRequest,
     Moved,
     PayloadTooLarge,
     RequestFailed,
 )
 from golemp2p.model.entries import BlobRef
-from golemp2p.model.ids import ComponentId
+from golemp2p.model.ids import ComponentId, check_component_name
 from golemp2p.model.worker import ComponentInfo
 from golemp2p.ports import Clock, GuestComponent, Guests, Mesh, Storage
 from golemp2p.values.cbor_types import dump_type
@@ -40,7 +39,6 @@ from golemp2p.values.names import ResolvedFunction
 from golemp2p.values.resolve import resolve
 from golemp2p.wire.component_info import (
     ENVIRONMENT_BYTES_MAX,
-    NAME_BYTES_MAX,
     TYPE_BYTES_MAX,
     VersionsQuestion,
     decode_answer,
@@ -152,7 +150,7 @@ class Components:
         Raises ``InvalidName``, ``ComponentAlreadyExists``, ``InvalidComponent``, ``PayloadTooLarge``, ``MalformedRequest`` before
         anything is written; ``Moved``; ``WorldError``; ``DataDamaged`` when the blob is nowhere.
         """
-        _check_name(name)
+        check_component_name(name)
         check_environment((), env)
         component = self.id_of(name)
         pairs = tuple(env.items())
@@ -399,10 +397,3 @@ def check_environment(args: Sequence[str], env: Mapping[str, str]) -> None:
             f"arguments and environment, the component's included, take {size} bytes ({TEXT_OVERHEAD_BYTES} more for each text); "
             f"the limit is {ENVIRONMENT_BYTES_MAX}"
         )
-
-
-def _check_name(name: str) -> None:
-    if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= NAME_BYTES_MAX:
-        raise InvalidName(f"a component name has 1 to {NAME_BYTES_MAX} bytes")
-    if "/" in name or name.startswith("-") or any(c.isspace() or not c.isprintable() for c in name):
-        raise InvalidName(f"component name {name!r}: no whitespace, no control characters, no '/', no leading '-'")

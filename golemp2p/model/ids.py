@@ -19,6 +19,7 @@ IdempotencyKey = NewType("IdempotencyKey", str)
 
 KEY_BYTES = 20
 WORKER_NAME_BYTES_MAX = 512
+COMPONENT_NAME_BYTES_MAX = 256
 IDEMPOTENCY_KEY_BYTES_MAX = 1024
 
 
@@ -81,6 +82,15 @@ class ComponentId:
 
     def __str__(self) -> str:
         return str(self.uuid)
+
+
+def check_component_name(name: str) -> None:
+    """Raises ``InvalidName``."""
+    encoded = name.encode("utf-8", "surrogatepass")
+    if not 1 <= len(encoded) <= COMPONENT_NAME_BYTES_MAX:
+        raise InvalidName(f"a component name has 1 to {COMPONENT_NAME_BYTES_MAX} bytes, got {len(encoded)}")
+    if name.startswith("-") or "/" in name or " " in name or not name.isprintable():  # no other whitespace is printable
+        raise InvalidName(f"component name {name!r}: no whitespace, no control characters, no '/', no leading '-'")
 
 
 @dataclass(frozen=True, slots=True, order=True)

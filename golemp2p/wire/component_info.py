@@ -14,12 +14,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from golemp2p.errors import DataDamaged, MalformedRequest
-from golemp2p.model.ids import ComponentId
+from golemp2p.model.ids import COMPONENT_NAME_BYTES_MAX, ComponentId
 from golemp2p.model.worker import ComponentInfo
 from golemp2p.values.cbor_types import dump_type, load_type
 from golemp2p.wire import schema as s
-
-NAME_BYTES_MAX = 256
 
 ENVIRONMENT_BYTES_MAX = 128 << 10
 """Names and values together; as many may be one name or value."""
@@ -43,7 +41,7 @@ _TEXT = s.short_text(ENVIRONMENT_BYTES_MAX)
 
 _INFO = s.row(
     s.exact_bytes(16),
-    s.short_text(NAME_BYTES_MAX),
+    s.short_text(COMPONENT_NAME_BYTES_MAX),
     s.natural(VERSIONS_MAX),
     s.exact_bytes(32),
     s.natural(),

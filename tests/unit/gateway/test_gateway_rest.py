@@ -76,6 +76,8 @@ async def test_a_component_is_uploaded_listed_and_downloaded(gateway: Gateway) -
         ({"name": "a"}, {"x": b""}, 400),
         ({"name": ""}, {"component": WASM}, 400),
         ({"name": "a\n"}, {"component": WASM}, 400),
+        ({"name": "a b"}, {"component": WASM}, 400),
+        ({"name": "a" * 257}, {"component": WASM}, 400),
         ({"name": "a", "componentType": "Both"}, {"component": WASM}, 400),
         ({"name": "a", "env": '{"keyValues":{"A=B":"x"}}'}, {"component": WASM}, 400),
         ({"name": "a", "env": '{"keyValues":{"A":1}}'}, {"component": WASM}, 400),
