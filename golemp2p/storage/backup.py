@@ -47,6 +47,8 @@ def backup(source: Path, target: Path) -> BackupReport:
         raise UsageError(f"{source} is no data directory: it has no {DATABASE}")
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already; a backup is made where nothing is yet")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{target} is inside of {source}")
     partial = target.with_name(target.name + ".partial")
     try:
         if partial.exists():

@@ -168,6 +168,8 @@ def backup(target: Path, data_dir: str | None) -> int:
     directory = data_directory(data_dir)
     if target.exists():
         raise Failure(f"{target} exists already; a backup is made where nothing is yet", "name a TARGET that does not exist")
+    if target.resolve().is_relative_to(directory.resolve()):
+        raise Failure(f"{target} is inside of {directory}", "name a TARGET elsewhere, best on another disk")
     with storage_errors():
         from golemp2p.storage.backup import backup as copy
 

@@ -122,3 +122,6 @@ def test_backup(golemp2p: Run, data: Path, tmp_path: Path) -> None:
     assert again.code == 1
     assert "exists already" in again.err
     assert "TARGET" in again.err.splitlines()[1], "the data directory is not what is wrong"
+    inside = golemp2p("storage", "backup", str(data / "copy"), "--data-dir", str(data))
+    assert (inside.code, inside.err.splitlines()[0]) == (1, f"error: {data / 'copy'} is inside of {data}")
+    assert not (data / "copy").exists()
