@@ -167,8 +167,9 @@ def load(name: str) -> Scenario:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         near = difflib.get_close_matches(name, names(), n=1)
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
-        raise ScenarioError(f"no scenario {name!r} ({type(error).__name__}); {hint}") from error
+        raise ScenarioError(f"no scenario {name!r} ({reason}); {hint}") from error
     return parse(text, path.stem)
 
 
