@@ -34,7 +34,7 @@ HINTS = {
     "wrong-arity": "`golemp2p component get COMPONENT --wit` prints the parameters of each function",
     "value-mismatch": "`golemp2p component get COMPONENT --wit` prints the type of every parameter",
     "promise-not-found": "`golemp2p worker oplog COMPONENT/WORKER` shows where promises were created",
-    "payload-too-large": "raise requests.payload_bytes_max or requests.component_bytes_max of the node, or send less",
+    "payload-too-large": "send less; `golemp2p node config` shows the limits that can be raised, requests.*",
     "guest-trapped": "`golemp2p worker oplog COMPONENT/WORKER` shows what it did before",
     "unknown-import": "this node does not provide that host function; the component needs another one",
     "limit-exceeded": "the limits.* settings of the node (`golemp2p node config`) set what one worker may use",
@@ -174,7 +174,7 @@ def raise_for_status(response: httpx.Response) -> None:
             code="not-a-node",
         )
     code, message = str(body["code"]), message_of(body)
-    exit_code = EXIT_NOT_FOUND if response.status_code == 404 else EXIT_FAILED
+    exit_code = EXIT_NOT_FOUND if response.status_code == 404 or code == "invocation-not-found" else EXIT_FAILED
     raise Failure(message, HINTS.get(code, ""), code=code, exit_code=exit_code)
 
 

@@ -14,7 +14,7 @@ SHOWN_MAX = 20  # problems of one kind, and terms, for people; --format json has
 VERDICTS = {
     "verified": "verified: everything is shown, and nothing is wrong",
     "incomplete": "incomplete: nothing is wrong, but not all of it could be shown",
-    "wrong": "WRONG: this is not what honest nodes have made, or it was changed since",
+    "wrong": "WRONG: it is not the history that it should be, or was changed since honest nodes made it",
 }
 
 

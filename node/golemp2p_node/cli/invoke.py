@@ -46,6 +46,8 @@ def invoke(target: Target, function: str, arguments: tuple[str, ...], idempotenc
     Each argument is one JSON value: 5, true, '"text"', '[1, 2]', '{"name": "Pen"}'. FUNCTION may be short (add, api.{add})
     when that is unambiguous. Without /WORKER the call goes to a fresh worker.
     """
+    if idempotency_key == "":  # most often a variable of the shell that is not set: no two calls would be the same
+        raise click.BadParameter("is empty; leave it out for a new one", param_hint="--idempotency-key")
     params = [{"value": parse_argument(number, text)} for number, text in enumerate(arguments, 1)]
     key = idempotency_key or str(uuid.uuid4())
     try:

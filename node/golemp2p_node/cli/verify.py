@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from golemp2p.model.history import HistoryReport
 
 MESH_ID_HEX = 64
+PATH_STARTS = ("/", "./", "../", "~/")  # no component is called that
 EXIT_OF = {"verified": 0, "wrong": EXIT_FAILED, "incomplete": EXIT_INCOMPLETE}
 
 
@@ -71,7 +72,7 @@ def _file(source: str) -> Iterator[tuple[Path, bytes | None]]:
     if path.is_file():
         yield path, None
         return
-    if "/" not in source:
+    if "/" not in source or source.startswith(PATH_STARTS):
         raise Failure(
             f"there is no file {source!r}, and it names no worker",
             "give COMPONENT/WORKER, for example cart/alice, or a file that `golemp2p worker export` wrote",

@@ -157,6 +157,8 @@ def test_verify_asks_a_node(golemp2p: Run, node: FakeNode) -> None:
     ("arguments", "text"),
     [
         (["no-such-file"], "there is no file 'no-such-file', and it names no worker"),
+        (["{nowhere}"], "there is no file '/"),
+        (["./alice.history"], "there is no file './alice.history'"),
         (["{sound}", "--mesh", "mesh:abc"], "expected mesh: and 64 hexadecimal digits"),
         (["{sound}", "--wall-time-max", "0"], "must be positive"),
         (["{sound}", "--memory-max", "much"], "Invalid value for --memory-max"),

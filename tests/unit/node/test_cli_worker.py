@@ -53,6 +53,13 @@ def test_trigger_and_key(golemp2p: Run, node: FakeNode) -> None:
     assert json.loads(ran.out) == {"idempotencyKey": "k1"}
 
 
+def test_an_empty_key_would_be_a_new_one_each_time(golemp2p: Run, node: FakeNode) -> None:
+    ran = golemp2p("worker", "invoke", "counter/mine", "f", "--idempotency-key", "")
+    assert ran.code == 2
+    assert "--idempotency-key: is empty" in ran.err
+    assert node.seen == []
+
+
 def test_without_a_worker_the_call_goes_to_a_fresh_one(golemp2p: Run, node: FakeNode) -> None:
     node.on("POST", f"/v1/components/{COMPONENT_ID}/invoke-and-await", result([1]))
     assert golemp2p("worker", "invoke", "counter", "f").out == "1\n"
@@ -182,6 +189,8 @@ def test_cancel(golemp2p: Run, node: FakeNode) -> None:
     assert node.last("DELETE").raw_path.endswith("/a%2Fb")
     node.on("DELETE", f"{MINE}/invocations/k", {"canceled": False})
     assert golemp2p("worker", "cancel", "counter/mine", "k").out.startswith("not canceled")
+    node.on("DELETE", f"{MINE}/invocations/none", {"code": "invocation-not-found", "message": "no such key"}, 400)
+    assert golemp2p("worker", "cancel", "counter/mine", "none").code == 4
 
 
 def test_complete_promise(golemp2p: Run, node: FakeNode) -> None:
