@@ -26,6 +26,8 @@ from golemp2p_node.cli.target import WORKER, Target
 def connect(target: Target) -> None:
     """Follow a worker: its output, log lines and invocations, first recent ones, then live. Ctrl-C ends it.
 
+    Recent ones are those that its node has in memory: after a sleep, a restart or a move `worker oplog` shows what was before.
+
     In a mesh it goes on when the worker does so at another node.
     """
     from httpx_ws import HTTPXWSException, WebSocketDisconnect, WebSocketSession, WebSocketUpgradeError, connect_ws
