@@ -44,6 +44,7 @@ class Membership:
         self._probing = Probing(profile, dice)
         self._beliefs = Beliefs(record, authority, dice, self._probing, profile)
         self._joining: tuple[bytes, ...] = ()
+        self._met: tuple[bytes, ...] = ()
         self._due: dict[str, int] = {}
         self._due_soonest_ns: int | None = None
         self._next_ns: int | None = None
@@ -111,6 +112,15 @@ class Membership:
         """Ask ``peers`` (from the invite) to be let in; again every ``join_interval_ns`` until one of them answers."""
         self._joining = tuple(peer for peer in peers if peer != self._own)
         return self._ask_to_join(now_ns)
+
+    def meet(self, peers: Sequence[bytes], now_ns: int) -> list[Effect]:
+        """Ask ``peers``, who may be members that this node has not heard of, to let it in; once. If nobody has let it in yet, they are
+        asked again as those of the invite are."""
+        peers = tuple(peer for peer in peers if peer != self._own)
+        if self._joining:
+            return self.join(tuple(dict.fromkeys((*self._joining, *peers))), now_ns)
+        self._met = peers
+        return [Send(peer, msg.Join(self.record)) for peer in peers]
 
     def update(self, now_ns: int, *, addresses: tuple[str, ...], weight: int, domain: str) -> list[Effect]:
         """This node can be reached elsewhere, or can do more or less."""
@@ -182,7 +192,7 @@ class Membership:
             effects.append(Send(sender, msg.Gossip((removal,))))
         elif isinstance(message, msg.Join):
             self._on_join(sender, message.record, now_ns, effects)
-        elif sender in self._joining and isinstance(message, msg.SyncPage | msg.SyncUpdates):
+        elif (sender in self._joining or sender in self._met) and isinstance(message, msg.SyncPage | msg.SyncUpdates):
             self._on_sync(sender, message, now_ns, effects)
         elif isinstance(message, msg.Gossip):
             self._beliefs.apply_all(tuple(u for u in message.updates if isinstance(u, Removal)), sender, now_ns, effects)

@@ -137,7 +137,7 @@ class Peer:
         """These public keys may be members, of whom this node learned elsewhere: strangers among them are asked to let it in."""
         strangers = [peer for peer in peers if not self.membership.is_alive(peer)]
         if strangers:
-            self._node_level(self.membership.join(strangers, now_ns), now_ns)
+            self._node_level(self.membership.meet(strangers, now_ns), now_ns)
         return self._done(now_ns)
 
     def step_aside(self, shards: Iterable[int], now_ns: int) -> list[Effect]:

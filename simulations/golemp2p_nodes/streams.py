@@ -1,7 +1,7 @@
 """TCP between simulated machines, over the wires of level 0: what they lose, hold, slow down or cut, TCP sends again, in order.
 
     send_all ──> segments ──wires: latency, bandwidth, loss, cuts, clogs──> arrived ──in order──> buffer ──> receive_some
-                    └── lost: all that is lost goes again after 200 ms, 400 ms, ... ── for 30 s in vain: the connection is broken
+                    └── lost, or late: goes again after 200 ms, 400 ms, ... ── for 30 s in vain: the connection is broken
 
 A machine without power swallows everything; one that has no such connection (any more) answers with a reset, which the wires may
 lose like anything else. The kernel of a frozen process takes what fits into the window, and connections too.
@@ -41,7 +41,7 @@ BACKLOG_MAX = 1_024
 
 
 class Segment:
-    """``sent_at``: the last time; ``under_way``: not known to be lost, not arrived."""
+    """``sent_at``: the last time; ``under_way``: neither arrived nor, as far as its sender knows, lost or late."""
 
     __slots__ = ("arrived", "data", "is_last", "sent_at", "under_way")
 
@@ -77,7 +77,7 @@ class Line:
         arrivals = world.network.arrivals(self.sender.life.index, self.receiver.life.index, size, world.now)
         if arrivals:
             world.at(arrivals[0], self._arrive, segment, segment.sent_at)
-        else:
+        if not arrivals or arrivals[0] > world.now + self._retry_ns:  # a late one is sent again, and what comes first counts
             self._lost(segment)
 
     def _lost(self, segment: Segment) -> None:
@@ -88,6 +88,11 @@ class Line:
             self._retrying = True
             self._world.after(self._retry_ns, self._retry)
             self._retry_ns *= 2
+
+    def _gone(self, segment: Segment, sent_at: int) -> None:
+        """One copy of it, which may have been sent again since."""
+        if segment.sent_at == sent_at:
+            self._lost(segment)
 
     def _retry(self, _a: Any, _b: Any, _c: Any) -> None:
         self._retrying = False
@@ -103,15 +108,15 @@ class Line:
     def _arrive(self, segment: Segment, sent_at: int, _c: Any) -> None:
         world, network = self._world, self._world.network
         source, target = self.sender.life.index, self.receiver.life.index
-        if segment.arrived or segment.sent_at != sent_at or self.sender.is_broken:
+        if segment.arrived or self.sender.is_broken:
             return
         if (not network.calm or sent_at <= network.reset_ns) and network.lost_on_the_way(source, target, sent_at):
-            self._lost(segment)
+            self._gone(segment, sent_at)
             return
         machine = world.machines[target]
         if not machine.has_power:
             network.counts.down += 1
-            self._lost(segment)
+            self._gone(segment, sent_at)
             return
         if self.receiver.is_over:
             world.reset_packet(target, source, self.sender.break_off)

@@ -50,6 +50,9 @@ KNOWN = "known-members"
 KNOWN_MAX = 256
 """So many members are remembered."""
 
+MEET_S, MEET_S_MAX = 2.0, 300.0
+"""When an invite's contacts that are no members are asked again: at first, and at last."""
+
 KEPT_MAX = 64
 """In a mesh of up to so many members each keeps a connection to every other; in a larger one, to whom it talks."""
 
@@ -145,6 +148,7 @@ class PeerDriver:
         if not self._alone:
             self.settled.set()
         task_status.started()
+        self._spawn(self._meet_all, [key for key, _ in contacts])
         await self._keep_time()
 
     def close(self) -> None:
@@ -166,6 +170,16 @@ class PeerDriver:
                 now_ns = max(now_ns, due_ns)
             self.carry_out(self.peer.on_time(now_ns))
             await trio.lowlevel.checkpoint()
+
+    async def _meet_all(self, contacts: Sequence[bytes]) -> None:
+        """Whoever let this node in may know nobody else, if they came together: those whom the invite names and who are no members are
+        asked again, more and more seldom."""
+        pause_s = MEET_S
+        while strangers := [key for key in contacts if key != self.own and key not in self.peer.membership.members]:
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, MEET_S_MAX)
+            if not self.peer.membership.is_joining:
+                self.carry_out(self.peer.meet(strangers, self.now_ns()))
 
     async def _remembered(self) -> list[NodeRecord]:
         data = await self._storage.get_meta(KNOWN)

@@ -346,3 +346,26 @@ def test_strangers_confirm_no_suspicion():
     assert accusers() == 1
     member.receive(key_of(3), msg.Gossip((Claim(PEER, 0, Status.SUSPECT, key_of(3)),)), S)
     assert accusers() == 2
+
+
+def test_who_is_met_later_is_asked_once_and_heard():
+    world = World(9)
+    one, other = mesh(world, 2)
+    stranger = Membership(record_of(2), Trust(), Random(2))
+    world.add(THIRD, stranger)
+    asked = one.meet([ME, THIRD], world.now_ns)
+    assert [(type(effect.message), effect.peer) for effect in asked] == [(msg.Join, THIRD)]
+    assert not one.is_joining
+    world.settle(ME, asked)
+    world.run(10 * S)
+    for node_ in (one, other, stranger):
+        assert set(statuses(node_).values()) == {Status.ALIVE}
+        assert len(statuses(node_)) == 3
+
+
+def test_who_is_met_while_nobody_has_let_it_in_is_asked_like_the_others():
+    member = node()
+    member.join([PEER], 0)
+    asked = sends(member.meet([PEER, THIRD], 0), msg.Join)
+    assert {effect.peer for effect in asked} == {PEER, THIRD}
+    assert member.is_joining

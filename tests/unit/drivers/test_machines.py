@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -16,6 +18,7 @@ from golemp2p.model.dht import ShardHint
 from golemp2p.model.ids import ComponentId, WorkerId
 from golemp2p.testing.guests import STRING, U64
 from golemp2p.wire.certificate import load_genesis
+from golemp2p.wire.invite import Contact, Invite
 from golemp2p.wire.messages_dht import is_hint_genuine
 
 
@@ -157,6 +160,23 @@ async def test_a_mesh_finds_itself_again_after_all_nodes_stopped(machines, autoj
     for number in (2, 1):  # without the one that the invite names
         await mesh.start(number)
     await mesh.until(lambda: all(mesh.leader(shard) in (1, 2) for shard in range(16)))
+
+
+async def test_newcomers_that_let_each_other_in_find_the_mesh_that_invited_them(machines, autojump_clock):
+    mesh = machines(3)
+    await mesh.start(0)
+    genesis = load_genesis(await mesh[0].storage.get_meta(GENESIS) or b"")
+    await mesh.stop(0)
+    contacts = tuple(
+        Contact(machine.key.public_key, (f"machine{machine.number}:1",)) for machine in (mesh[0], mesh[1], mesh[2])
+    )
+    for number in (1, 2):
+        mesh[number].mesh_settings = replace(mesh[number].mesh_settings, join=Invite(genesis, contacts))
+        await mesh.start(number)
+    await mesh.until(lambda: not any(mesh.services[number].peers.peer.membership.is_joining for number in (1, 2)))
+    assert not mesh.services[1].peers.ready_shards()
+    await mesh.start(0)
+    await mesh.until(mesh.is_grown)
 
 
 async def test_a_long_log_is_fetched_in_answers_that_their_reader_takes(machines, autojump_clock, monkeypatch):
