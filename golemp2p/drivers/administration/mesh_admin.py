@@ -202,6 +202,8 @@ class MeshDesk:
         return ring_of(peer.membership.members.everyone, told, self._state.shards_count, replicas)
 
     def invite(self) -> MeshInvite:
+        if self._peer.membership.is_joining and not self._peer.shards.held():
+            raise InvalidState("this node has not joined its mesh yet, so nobody could join through it; `golemp2p mesh status`")
         contacts = self._contacts()
         if not contacts or contacts[0].public_key != self._peer.own:
             raise InvalidState(

@@ -8,20 +8,26 @@ An asker that hears nothing for a while repeats its request, with the same numbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+import trio
 
 from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import Requested
 from golemp2p.core.requests import Answered, GaveUp
 from golemp2p.drivers.waiters import Waiter
-from golemp2p.errors import DeadlineExceeded, Moved, Overloaded
+from golemp2p.errors import DeadlineExceeded, Moved, Overloaded, Unreachable
 from golemp2p.model.messages_requests import Answer, Busy
 
 SERVED_MAX = 10_000
 """Requests of others under way on this node; more are put off."""
 
 BUSY_MS = 50
+
+JOINING_PATIENCE_S = 5.0
+"""Who is let in at all is let in within this."""
 
 ServeForward = Callable[[int, str, bytes], Awaitable[bytes]]
 """(shard, key, payload) -> answer; raises ``Moved`` when this node does not lead the shard any more."""
@@ -61,11 +67,22 @@ class Asks:
         self.asked_total += 1
         self._carry_out(effects)
         try:
-            answer: bytes = await waiter.wait()
+            return await self._answer_to(waiter)
         finally:
             del self._waiters[number]
             self._peer.requests.cancel(number)
-        return answer
+
+    async def _answer_to(self, waiter: Waiter) -> bytes:
+        """Soon refused by a node that is in no mesh yet: whom should it ask?"""
+        with trio.move_on_after(JOINING_PATIENCE_S if self._is_outside else math.inf):
+            return bytes(await waiter.wait())
+        if self._is_outside:
+            raise Unreachable("this node has not joined its mesh yet: nobody whom its invite names has answered", 1.0)
+        return bytes(await waiter.wait())
+
+    @property
+    def _is_outside(self) -> bool:
+        return self._peer.membership.is_joining and not self._peer.shards.held()
 
     def answered(self, effect: Answered) -> None:
         waiter = self._waiters.get(effect.number)

@@ -12,7 +12,7 @@ from golemp2p.core.peer_effects import PeerProfile
 from golemp2p.drivers.peers import hand_overs
 from golemp2p.drivers.peers import peer as peer_driver
 from golemp2p.drivers.peers.mesh_state import GENESIS
-from golemp2p.errors import StorageFull
+from golemp2p.errors import InvalidState, StorageFull, Unreachable
 from golemp2p.model import entries as e
 from golemp2p.model.dht import ShardHint
 from golemp2p.model.ids import ComponentId, WorkerId
@@ -177,6 +177,27 @@ async def test_newcomers_that_let_each_other_in_find_the_mesh_that_invited_them(
     assert not mesh.services[1].peers.ready_shards()
     await mesh.start(0)
     await mesh.until(mesh.is_grown)
+
+
+async def test_a_node_that_nobody_lets_in_says_so_soon(machines, autojump_clock):
+    mesh = machines(2, script=SCRIPT)
+    await mesh.start(0)
+    component = (await mesh.clients[0].add_component("script", mesh[0].guests.wasm("script"))).component
+    mesh[1].mesh_settings = replace(
+        mesh[1].mesh_settings,
+        join=Invite(
+            load_genesis(await mesh[0].storage.get_meta(GENESIS) or b""), (Contact(mesh[0].key.public_key, ("machine0:1",)),)
+        ),
+    )
+    await mesh.stop(0)
+    await mesh.start(1)
+    with trio.fail_after(10), pytest.raises(Unreachable, match="has not joined its mesh yet"):
+        await invoke(mesh.clients[1], component, "worker", "add", 1)
+    with pytest.raises(InvalidState, match="nobody could join through it"):
+        mesh.services[1].admin.invite()
+    await mesh.start(0)
+    assert await invoke(mesh.clients[1], component, "worker", "add", 1) == 1
+    assert len(mesh.services[1].admin.invite().nodes) == 2
 
 
 async def test_a_long_log_is_fetched_in_answers_that_their_reader_takes(machines, autojump_clock, monkeypatch):

@@ -163,12 +163,12 @@ def test_who_is_dead_or_leaving_is_not_named():
 def test_a_node_that_listens_for_nobody_invites_nobody():
     mesh = PeerMesh(1)
     with pytest.raises(InvalidState, match="--mesh"):
-        Node(mesh, 1, addresses=()).desk.invite()
+        Node(mesh, 0, addresses=()).desk.invite()
 
 
 def test_an_invite_to_this_machine_says_so():
     mesh = PeerMesh(1)
-    node = Node(mesh, 1, addresses=("127.0.0.1:9882", "[::1]:9882", "localhost:1"))
+    node = Node(mesh, 0, addresses=("127.0.0.1:9882", "[::1]:9882", "localhost:1"))
     assert node.desk.invite().is_local
     assert not is_loopback("10.0.0.1:9882")
 
