@@ -462,7 +462,7 @@ class PeerDriver:
         network.keep(member.public_key, kept=is_few and member.is_present)
         if member.status is not change.before:
             told = {"peer": str(NodeId.of(member.public_key)), "status": member.status.name.lower()}
-            logger.info("member_changed", extra=told)
+            logger.log(logging.WARNING if member.status is Status.DEAD else logging.INFO, "member_changed", extra=told)
 
     async def _remember(self, records: Sequence[NodeRecord]) -> None:
         data = cbor.dumps([encode_node_record(record) for record in records[:KNOWN_MAX]])

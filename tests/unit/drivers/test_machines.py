@@ -255,6 +255,14 @@ async def test_a_few_shards_are_away_at_once_while_a_node_stops(machines, autoju
     assert not stopping.hand_overs.leaving
 
 
+async def test_nodes_that_all_stop_do_not_wait_for_each_other(mesh, autojump_clock):
+    begun = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(mesh.services[number].local.drain, 60.0)
+    assert trio.current_time() - begun < 10.0
+
+
 async def test_what_is_busy_for_long_is_handed_over_last_and_begins_nothing_new(mesh, autojump_clock):
     worker, other = led_by(mesh, 0), led_by(mesh, 0, "other")
     stopping = mesh.services[0]
