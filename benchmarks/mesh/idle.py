@@ -16,30 +16,14 @@ from typing import Any
 
 from benchmarks.invocations import BODY, invoke_path
 from benchmarks.loadgen import cpu_s
-from benchmarks.mesh.nodes import add_counter, meter, running_mesh
+from benchmarks.mesh.nodes import add_counter, meter, running_mesh, wait_quiet
 from benchmarks.node import load_command, running_node
 from benchmarks.report import Report
 from golemp2p.testing.node_process import NodeProcess
 
-LOOK_S = 2.0
-QUIET_MESSAGES = 20
-"""Per node and second: what a mesh has left to say after it has grown, or was invoked, is said when there are no more. Watching
-each other takes some ten."""
-QUIET_S_MAX = 120.0
 IDLE_S = 20.0
 CLIENTS = 16
 MAKING_S_MAX = 240.0
-
-
-def wait_quiet(nodes: Sequence[NodeProcess]) -> None:
-    until = time.monotonic() + QUIET_S_MAX
-    while True:
-        used = meter(nodes)
-        time.sleep(LOOK_S)
-        if used().messages <= QUIET_MESSAGES * len(nodes) * LOOK_S:
-            return
-        if time.monotonic() > until:
-            raise SystemExit(f"not quiet within {QUIET_S_MAX:g} s")
 
 
 def idle(nodes: Sequence[NodeProcess], idle_s: float) -> list[Any]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.invocations import BODY, best, invoke_path
-from benchmarks.mesh.nodes import add_counter, leaders_of, meter, running_mesh
+from benchmarks.mesh.nodes import add_counter, leaders_of, meter, running_mesh, wait_quiet
 from benchmarks.node import load, running_node, wasm
 from benchmarks.report import Report
 from golemp2p.testing.node_process import NodeProcess
@@ -64,6 +64,7 @@ def run(report: Report, args: Namespace) -> None:
     ):
         alone = single.add_component("counter", wasm("counter"))
         mesh.wait_spread(SPREAD_S_MAX)
+        wait_quiet(mesh.nodes)  # shards move for some time after a mesh has grown
         component = add_counter(mesh)
         report.note("the mesh has grown, and every node leads some shards")
         everywhere = [node.port for node in mesh]

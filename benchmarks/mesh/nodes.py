@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,11 @@ from golemp2p.testing.mesh_process import MeshProcess
 from golemp2p.testing.node_process import NodeProcess
 
 GROWN_S_MAX = 120.0
+LOOK_S = 2.0
+QUIET_MESSAGES = 20
+"""Per node and second: what a mesh has left to say after it has grown, or was invoked, is said when there are no more. Watching
+each other takes some ten."""
+QUIET_S_MAX = 120.0
 ADD = "demo:counter/api@1.0.0.{add}"
 
 
@@ -106,6 +112,18 @@ def meter(nodes: Sequence[NodeProcess]) -> Callable[[], Use]:
     return lambda: Use(*[now - then for now, then in zip(read(), before, strict=True)])
 
 
+def wait_quiet(nodes: Sequence[NodeProcess]) -> None:
+    until = time.monotonic() + QUIET_S_MAX
+    while True:
+        used = meter(nodes)
+        time.sleep(LOOK_S)
+        if used().messages <= QUIET_MESSAGES * len(nodes) * LOOK_S:
+            return
+        if time.monotonic() > until:
+            raise SystemExit(f"not quiet within {QUIET_S_MAX:g} s")
+
+
 __all__ = [
     "ADD", "Use", "add_counter", "invoke_path", "is_grown", "join", "leaders_of", "meter", "prepared_mesh", "running_mesh", "voting",
+    "wait_quiet",
 ]  # fmt: skip
