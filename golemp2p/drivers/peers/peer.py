@@ -138,9 +138,10 @@ class PeerDriver:
         for key, addresses in contacts:
             if key != self.own and key not in known:
                 network.learn(key, addresses)
-        self._has_started = True
         keys = [key for key in dict.fromkeys((*known, *(key for key, _ in contacts))) if key != self.own]
         removals = await self._removals.load()
+        # nothing may be waited for between these two: a core that has not started does not know which replicas it holds
+        self._has_started = True
         effects = self.peer.start(self.now_ns(), known=keys, removals=removals)
         shards = self.peer.shards
         self._alone = {shard for shard in shards.held() if shards.voters(shard) == (self.own,)}

@@ -8,10 +8,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from golemp2p.core.peer import Peer
 from golemp2p.core.peer_effects import PeerProfile
 from golemp2p.drivers.peers import hand_overs
 from golemp2p.drivers.peers import peer as peer_driver
 from golemp2p.drivers.peers.mesh_state import GENESIS
+from golemp2p.drivers.peers.removals import Removals
 from golemp2p.errors import InvalidState, StorageFull, Unreachable
 from golemp2p.model import entries as e
 from golemp2p.model.dht import ShardHint
@@ -177,6 +179,34 @@ async def test_newcomers_that_let_each_other_in_find_the_mesh_that_invited_them(
     assert not mesh.services[1].peers.ready_shards()
     await mesh.start(0)
     await mesh.until(mesh.is_grown)
+
+
+async def test_a_node_hears_nothing_before_it_knows_what_it_holds(machines, autojump_clock, monkeypatch):
+    """It would take itself for a stranger to its own shards, and promise again what it had promised."""
+    mesh = machines(3)
+    await mesh.start_all()
+    await mesh.stop(2)
+    heard, load, start, receive = [], Removals.load, Peer.start, Peer.receive
+
+    async def slow_load(removals):
+        await trio.sleep(3)
+        return await load(removals)
+
+    def noted_start(peer, *args, **options):
+        heard.append("start")
+        return start(peer, *args, **options)
+
+    def noted_receive(peer, *args):
+        if peer.own == mesh[2].key.public_key:
+            heard.append("message")
+        return receive(peer, *args)
+
+    monkeypatch.setattr(Removals, "load", slow_load)
+    monkeypatch.setattr(Peer, "start", noted_start)
+    monkeypatch.setattr(Peer, "receive", noted_receive)
+    await mesh.start(2)
+    await mesh.until(lambda: "message" in heard)
+    assert heard[0] == "start"
 
 
 async def test_a_node_that_nobody_lets_in_says_so_soon(machines, autojump_clock):
