@@ -133,6 +133,11 @@ class Peer:
         self._changed[self.own] = None
         return self._done(now_ns)
 
+    @property
+    def is_outside(self) -> bool:
+        """Whether this node is in no mesh yet: it asked to be let in, nobody has answered, and it holds nothing."""
+        return self.membership.is_joining and not self.shards.held()
+
     def meet(self, peers: Sequence[bytes], now_ns: int) -> list[Effect]:
         """These public keys may be members, of whom this node learned elsewhere: strangers among them are asked to let it in."""
         strangers = [peer for peer in peers if not self.membership.is_alive(peer)]

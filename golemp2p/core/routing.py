@@ -101,9 +101,6 @@ class Bucket(KBucket):  # type: ignore[misc]  # the package is not typed
             half.last_updated = self.last_updated
         return halves
 
-    def everybody(self) -> list[Contact]:
-        return [*self.nodes.values(), *self.replacement_nodes.values()]
-
     def distance(self, wanted: int) -> int:
         """The least that an id of the range can have to ``wanted``: leading bits are shared, so ranges are as far apart as ids."""
         width: int = self.range[1] - self.range[0]

@@ -55,10 +55,10 @@ KNOWN_MAX = 10_000
 """Components whose versions are remembered; beyond it, the one that was asked for first is asked for anew."""
 
 ASK_S = 10.0
-TEXT_OVERHEAD_BYTES = 8
-"""So that many short texts are as bounded as few long ones."""
 """For an answer about versions: an election takes two seconds."""
 
+TEXT_OVERHEAD_BYTES = 8
+"""So that many short texts are as bounded as few long ones."""
 
 logger = logging.getLogger(__name__)
 

@@ -321,11 +321,11 @@ class LocalClient:
     async def drain(self, timeout_s: float) -> None:
         """Hand over what others can lead, then refuse new invocations and wait for what is under way, at most ``timeout_s``; make
         everything durable; send listeners home."""
-        with trio.move_on_after(timeout_s):
-            await self.peers.hand_overs.run(timeout_s, self._workers.is_shard_busy)
-            self._draining = True
-            await self._workers.drain()
+        deadline = trio.current_time() + timeout_s
+        await self.peers.hand_overs.run(timeout_s, self._workers.is_shard_busy)
         self._draining = True
+        with trio.move_on_at(deadline):
+            await self._workers.drain()
         await self._workers.flush()
         for worker in self._workers.loaded_workers():
             worker.close_events()

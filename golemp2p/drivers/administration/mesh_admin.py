@@ -148,7 +148,7 @@ class MeshDesk:
             return "leaving"
         if membership.members.present_count == 1 and (leads_all or not membership.is_joining):
             return "alone"
-        if membership.is_joining and not load.held:
+        if self._peer.is_outside:
             return "joining"
         return "lonely" if membership.is_joining or membership.is_lonely else "member"
 
@@ -202,7 +202,7 @@ class MeshDesk:
         return ring_of(peer.membership.members.everyone, told, self._state.shards_count, replicas)
 
     def invite(self) -> MeshInvite:
-        if self._peer.membership.is_joining and not self._peer.shards.held():
+        if self._peer.is_outside:
             raise InvalidState("this node has not joined its mesh yet, so nobody could join through it; `golemp2p mesh status`")
         contacts = self._contacts()
         if not contacts or contacts[0].public_key != self._peer.own:

@@ -8,7 +8,6 @@ An asker that hears nothing for a while repeats its request, with the same numbe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -74,15 +73,12 @@ class Asks:
 
     async def _answer_to(self, waiter: Waiter) -> bytes:
         """Soon refused by a node that is in no mesh yet: whom should it ask?"""
-        with trio.move_on_after(JOINING_PATIENCE_S if self._is_outside else math.inf):
-            return bytes(await waiter.wait())
-        if self._is_outside:
-            raise Unreachable("this node has not joined its mesh yet: nobody whom its invite names has answered", 1.0)
+        if self._peer.is_outside:
+            with trio.move_on_after(JOINING_PATIENCE_S):
+                return bytes(await waiter.wait())
+            if self._peer.is_outside:
+                raise Unreachable("this node has not joined its mesh yet: nobody whom its invite names has answered", 1.0)
         return bytes(await waiter.wait())
-
-    @property
-    def _is_outside(self) -> bool:
-        return self._peer.membership.is_joining and not self._peer.shards.held()
 
     def answered(self, effect: Answered) -> None:
         waiter = self._waiters.get(effect.number)

@@ -149,7 +149,7 @@ class PeerDriver:
         if not self._alone:
             self.settled.set()
         task_status.started()
-        self._spawn(self._meet_all, [key for key, _ in contacts])
+        self._spawn(self._meet_all, [key for key, _ in contacts if key != self.own])
         await self._keep_time()
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class PeerDriver:
         """Whoever let this node in may know nobody else, if they came together: those whom the invite names and who are no members are
         asked again, more and more seldom."""
         pause_s = MEET_S
-        while strangers := [key for key in contacts if key != self.own and key not in self.peer.membership.members]:
+        while strangers := [key for key in contacts if key not in self.peer.membership.members]:
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, MEET_S_MAX)
             if not self.peer.membership.is_joining:

@@ -73,16 +73,22 @@ def test_what_was_not_synced_may_be_lost(tmp_path: Path, files: Files) -> None:
     assert len(numbers(tmp_path)) < 10
 
 
-@pytest.mark.parametrize(("choice", "expected"), [(0, b"old" * 512), (2, b"new" * 1024)])
-def test_all_or_nothing_of_a_write_may_be_kept(tmp_path: Path, files: Files, choice: int, expected: bytes) -> None:
-    class Chosen(Random):
-        def choice(self, seq):
-            return seq[choice]
+def opened(path: Path) -> apsw.VFSFile:
+    flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_READWRITE
+    return apsw.VFSFile(VFS_NAME, str(path), [flags, 0])
 
+
+def keeping(share: float, seed: int) -> Random:
+    """Dice for which so much of what was not synced is kept."""
+    dice = Random(seed)
+    dice.choice = lambda _shares: share  # type: ignore[method-assign, assignment]
+    return dice
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, b"old" * 512), (1.0, b"new" * 1024)])
+def test_all_or_nothing_of_a_write_may_be_kept(tmp_path: Path, files: Files, share: float, expected: bytes) -> None:
     path = tmp_path / "file"
-    file = apsw.VFSFile(
-        VFS_NAME, str(path), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_READWRITE, 0]
-    )
+    file = opened(path)
     file.xWrite(b"old" * 512, 0)
     file.xSync(0)
     file.xWrite(b"new" * 512, 0)
@@ -90,25 +96,19 @@ def test_all_or_nothing_of_a_write_may_be_kept(tmp_path: Path, files: Files, cho
     file.xWrite(b"new" * 1024, 0)
     file.xClose()
     files.close()
-    files.lose_power(Chosen(3))
+    files.lose_power(keeping(share, 3))
     assert path.read_bytes() == expected
 
 
 def test_a_write_may_be_torn(tmp_path: Path, files: Files) -> None:
-    class Half(Random):
-        def choice(self, seq):
-            return seq[1]
-
     path = tmp_path / "file"
-    file = apsw.VFSFile(
-        VFS_NAME, str(path), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_READWRITE, 0]
-    )
+    file = opened(path)
     file.xWrite(b"-" * 16 * SECTOR_BYTES, 0)
     file.xSync(0)
     file.xWrite(b"+" * 16 * SECTOR_BYTES, 0)
     file.xClose()
     files.close()
-    files.lose_power(Half(5))
+    files.lose_power(keeping(0.5, 5))
     data = path.read_bytes()
     sectors = {data[start : start + SECTOR_BYTES] for start in range(0, len(data), SECTOR_BYTES)}
     assert sectors == {b"-" * SECTOR_BYTES, b"+" * SECTOR_BYTES}
@@ -121,7 +121,7 @@ def disk_in(tmp_path: Path, seed: int = 1) -> Disk:
     return Disk(DiskOptions(), Random(seed), SqliteStore, tmp_path)
 
 
-def always(dice: Random, operations: int, kept: float) -> Random:
+def always(operations: int, kept: float) -> Random:
     """Dice of a crash: the process gets as far as writing, for ``operations``; then ``kept`` of what it wrote and did not sync."""
 
     class Fixed(Random):
@@ -146,7 +146,7 @@ async def test_a_commit_that_is_interrupted_is_kept_or_not_but_never_in_part(tmp
         assert await store.open() == ""
         assert store.commit([Batch([first.birth()]), Batch([other.birth()])]) == [None, None]
         flight = [Batch([first.append("a", padding=bytes(9_000))]), Batch([other.append("b")])]
-        store.crash(flight, always(Random(0), operations, kept), power_lost=True)
+        store.crash(flight, always(operations, kept), power_lost=True)
         again = disk.new_store(disk)
         assert await again.open() == ""
         both = tuple(len(replica.entries) for replica in disk.image.stored().values())
